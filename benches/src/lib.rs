@@ -1,0 +1,1 @@
+//! Benches of every layer, and the peer that speed comparisons drive.

@@ -1,0 +1,1 @@
+//! Generates Corelane services from .proto files, without protoc.

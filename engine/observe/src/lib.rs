@@ -1,0 +1,1 @@
+//! Per-worker counters, summed by their reader, and redaction.

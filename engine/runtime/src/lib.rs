@@ -1,0 +1,1 @@
+//! One pinned thread, one world: workers, listeners, connection drivers, backends.

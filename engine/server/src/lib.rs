@@ -1,0 +1,1 @@
+//! The server: builder, router, the four shapes of a call, interceptors, admission, drain.

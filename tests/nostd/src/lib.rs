@@ -1,0 +1,1 @@
+//! Links wire without std: the proof of its no_std claim.
