@@ -106,8 +106,8 @@ names! {
 impl Name {
     /// The bytes of a known name; empty for [`Name::Other`] and [`Name::OtherPseudo`].
     #[must_use]
-    pub fn as_bytes(self) -> &'static [u8] {
-        NAMES[usize::from(self.number())]
+    pub const fn as_bytes(self) -> &'static [u8] {
+        NAMES[self as usize]
     }
 
     /// Is this a pseudo-header field, one whose name starts with a colon?
@@ -319,7 +319,7 @@ impl FieldList {
 
     /// Appends a field.
     ///
-    /// A list takes fields until its arena has 4 GiB; one that does not fit is left out, and the list is malformed.
+    /// Positions have 32 bits: a field of 4 GiB, or one behind so many bytes, is left out, and the list is malformed.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.append(name, value, Name::of(name), Marks::NONE);
     }
@@ -400,17 +400,17 @@ impl FieldList {
 
     fn append(&mut self, name: &[u8], value: &[u8], known: Name, marks: Marks) {
         let marks = marks.with(Marks::of_name(name, known)).with(Marks::of_value(value));
-        let stored = if known.is_known() { &[][..] } else { name };
-        let start = self.bytes.len();
-        self.bytes.reserve(stored.len() + value.len());
-        self.bytes.extend_from_slice(stored);
-        self.bytes.extend_from_slice(value);
-        let Ok(_) = u32::try_from(self.bytes.len()) else {
-            self.bytes.truncate(start);
+        let position = |len: usize| u32::try_from(len).ok();
+        let entry = position(self.bytes.len()).zip(position(name.len())).zip(position(value.len()));
+        let Some(((start, name_len), value_len)) = entry else {
             self.malformed = true;
             return;
         };
-        self.close(name.len(), value.len(), known, marks);
+        let stored = if known.is_known() { &[][..] } else { name };
+        self.bytes.reserve(stored.len() + value.len());
+        self.bytes.extend_from_slice(stored);
+        self.bytes.extend_from_slice(value);
+        self.close(Entry { start, name_len, value_len, known, marks });
     }
 }
 
@@ -422,12 +422,12 @@ impl FieldList {
         &mut self.bytes
     }
 
-    /// Makes the arena's last bytes a field: of its name what [`Entry::name_stored`] says, and its value.
-    pub(crate) fn close(&mut self, name_len: usize, value_len: usize, known: Name, marks: Marks) {
-        let len = |len: usize| u32::try_from(len).expect("the arena's length fits 32 bits, so its parts do");
-        let mut entry = Entry { start: 0, name_len: len(name_len), value_len: len(value_len), known, marks };
-        entry.start = len(self.bytes.len() - entry.stored());
-        self.enter(entry);
+    /// Makes the arena's last bytes a field; they are what the entry says.
+    pub(crate) fn close(&mut self, entry: Entry) {
+        debug_assert_eq!(entry.start as usize + entry.stored(), self.bytes.len());
+        self.size += entry.size();
+        self.malformed |= entry.marks.is_malformed();
+        self.entries.push(entry);
     }
 
     /// Appends a field from a table: its bytes as the table stored them, and what the table knows of it.
@@ -436,19 +436,13 @@ impl FieldList {
         let start =
             u32::try_from(self.bytes.len()).expect("limits of the decoder keep the arena below 4 GiB");
         self.bytes.extend_from_slice(stored);
-        self.enter(Entry { start, ..*entry });
+        self.close(Entry { start, ..*entry });
     }
 
     /// Forgets bytes that did not become a field.
     pub(crate) fn abandon(&mut self) {
         let end = self.entries.last().map_or(0, |entry| entry.start as usize + entry.stored());
         self.bytes.truncate(end);
-    }
-
-    fn enter(&mut self, entry: Entry) {
-        self.size += entry.size();
-        self.malformed |= entry.marks.is_malformed();
-        self.entries.push(entry);
     }
 }
 
