@@ -1,0 +1,522 @@
+//! The options, and the way from them to files on disk.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use proc_macro2::TokenStream;
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+use crate::CodegenError;
+use crate::check::EnumPrefix;
+use crate::output::{self, Generated};
+use crate::parse::{self, Parsed};
+use crate::paths::PathMap;
+use crate::service::{Build, Package, Stubs, WellKnownTypes, Wishes};
+
+/// Options for what is generated, under the names that tonic has for them.
+///
+/// A *path* is the full name of something in a `.proto` file: `.` means everything, `.a.b` the package or type `a.b` and all that
+/// is in it, `C` or `b.C` everything whose name ends so.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// corelane_codegen::configure()
+///     .type_attribute("shop.v1.Order", "#[derive(serde::Serialize)]")
+///     .bytes(".shop.v1.Picture")
+///     .compile_protos(&["proto/shop/v1/orders.proto"], &["proto"])?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is generated until `compile_protos` or `compile_fds` is called"]
+pub struct Builder {
+    server: Build,
+    stubs: Stubs,
+    package: Package,
+    well_known_types: WellKnownTypes,
+    enum_prefix: EnumPrefix,
+    crate_path: String,
+    codec_path: Option<String>,
+    out_dir: Option<PathBuf>,
+    include_file: Option<PathBuf>,
+    file_descriptor_set_path: Option<PathBuf>,
+    source: Source,
+    rerun: Rerun,
+    default_package_filename: String,
+    type_names: bool,
+    messages: Vec<MessageOption>,
+    comments_disabled: PathMap<()>,
+    server_mod_attributes: PathMap<String>,
+    server_attributes: PathMap<String>,
+    trait_attributes: PathMap<String>,
+}
+
+/// Where descriptors come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Protos,
+    DescriptorSet,
+}
+
+/// Whether Cargo is told which files were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rerun {
+    Emit,
+    Silent,
+}
+
+/// An option that prost-build acts on, with its path.
+#[derive(Clone, Debug)]
+enum MessageOption {
+    TypeAttribute(String, String),
+    MessageAttribute(String, String),
+    EnumAttribute(String, String),
+    FieldAttribute(String, String),
+    ExternPath(String, String),
+    TypeNameDomain(String, String),
+    Bytes(String),
+    BtreeMap(String),
+    Boxed(String),
+    SkipDebug(String),
+    DisableComments(String),
+}
+
+/// The options as they are without any.
+///
+/// See [`Builder`] for what can be changed.
+pub fn configure() -> Builder {
+    Builder {
+        server: Build::Yes,
+        stubs: Stubs::None,
+        package: Package::Named,
+        well_known_types: WellKnownTypes::Given,
+        enum_prefix: EnumPrefix::Strip,
+        crate_path: "::corelane".to_owned(),
+        codec_path: None,
+        out_dir: None,
+        include_file: None,
+        file_descriptor_set_path: None,
+        source: Source::Protos,
+        // Set for build scripts, and for nothing else that Cargo runs.
+        rerun: if env::var_os("OUT_DIR").is_some() { Rerun::Emit } else { Rerun::Silent },
+        default_package_filename: "_".to_owned(),
+        type_names: false,
+        messages: Vec::new(),
+        comments_disabled: PathMap::default(),
+        server_mod_attributes: PathMap::default(),
+        server_attributes: PathMap::default(),
+        trait_attributes: PathMap::default(),
+    }
+}
+
+/// What to generate.
+impl Builder {
+    /// Whether to generate servers: yes unless it is set.
+    pub fn build_server(mut self, enable: bool) -> Builder {
+        self.server = if enable { Build::Yes } else { Build::No };
+        self
+    }
+
+    /// Whether to generate clients. There is nothing to generate yet; the option is here so that build scripts which come from
+    /// tonic, or set it for later, work as they are.
+    pub fn build_client(self, _enable: bool) -> Builder {
+        self
+    }
+
+    /// Whether methods have a body that answers UNIMPLEMENTED, so that a server need not implement them all: no unless it is set.
+    ///
+    /// With it, methods return streams as `BoxStream`, and traits have no associated types.
+    pub fn generate_default_stubs(mut self, enable: bool) -> Builder {
+        self.stubs = if enable { Stubs::Unimplemented } else { Stubs::None };
+        self
+    }
+
+    /// Leaves the package out of the names of services, and so out of the paths of their methods.
+    pub fn disable_package_emission(mut self) -> Builder {
+        self.package = Package::Omitted;
+        self
+    }
+
+    /// Generates the types of `google.protobuf` instead of using those of `prost_types`; [`extern_path`](Builder::extern_path)
+    /// says where they are, if somebody else generates them.
+    pub fn compile_well_known_types(mut self, enable: bool) -> Builder {
+        self.well_known_types = if enable { WellKnownTypes::Generated } else { WellKnownTypes::Given };
+        self
+    }
+
+    /// Uses the Rust type or module `rust_path` for the type or package `proto_path`, and generates nothing for it.
+    pub fn extern_path(self, proto_path: impl AsRef<str>, rust_path: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::ExternPath(owned(proto_path), owned(rust_path)))
+    }
+
+    /// The path of the crate `corelane` in generated code, for those who re-export it: `::corelane` unless it is set. It must be
+    /// absolute: it starts with `::` or `crate::`.
+    pub fn crate_path(mut self, path: impl AsRef<str>) -> Builder {
+        self.crate_path = owned(path);
+        self
+    }
+
+    /// The codec of all methods: a type that implements `Codec` and `Default`, for messages of any type. Protocol Buffers by prost,
+    /// unless it is set.
+    pub fn codec_path(mut self, path: impl AsRef<str>) -> Builder {
+        self.codec_path = Some(owned(path));
+        self
+    }
+
+    fn message(mut self, option: MessageOption) -> Builder {
+        self.messages.push(option);
+        self
+    }
+}
+
+/// How messages and services look.
+impl Builder {
+    /// Puts an attribute on messages, enums and oneofs.
+    pub fn type_attribute(self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::TypeAttribute(owned(path), owned(attribute)))
+    }
+
+    /// Puts an attribute on messages.
+    pub fn message_attribute(self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::MessageAttribute(owned(path), owned(attribute)))
+    }
+
+    /// Puts an attribute on enums and oneofs.
+    pub fn enum_attribute(self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::EnumAttribute(owned(path), owned(attribute)))
+    }
+
+    /// Puts an attribute on fields of messages, and on variants.
+    pub fn field_attribute(self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::FieldAttribute(owned(path), owned(attribute)))
+    }
+
+    /// Puts an attribute on the module of a service's server.
+    pub fn server_mod_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.server_mod_attributes.insert(owned(path), owned(attribute));
+        self
+    }
+
+    /// Puts an attribute on the type of a service's server.
+    pub fn server_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.server_attributes.insert(owned(path), owned(attribute));
+        self
+    }
+
+    /// Puts an attribute on the trait of a service.
+    pub fn trait_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.trait_attributes.insert(owned(path), owned(attribute));
+        self
+    }
+
+    /// Accepted like [`build_client`](Builder::build_client), and without effect as long as there are no clients.
+    pub fn client_mod_attribute(self, _path: impl AsRef<str>, _attribute: impl AsRef<str>) -> Builder {
+        self
+    }
+
+    /// Accepted like [`build_client`](Builder::build_client), and without effect as long as there are no clients.
+    pub fn client_attribute(self, _path: impl AsRef<str>, _attribute: impl AsRef<str>) -> Builder {
+        self
+    }
+
+    /// Makes `bytes` fields `Bytes` instead of `Vec<u8>`.
+    pub fn bytes(self, path: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::Bytes(owned(path)))
+    }
+
+    /// Makes `map` fields `BTreeMap`s instead of `HashMap`s.
+    pub fn btree_map(self, path: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::BtreeMap(owned(path)))
+    }
+
+    /// Puts a field, or a oneof's variant, in a `Box`.
+    pub fn boxed(self, path: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::Boxed(owned(path)))
+    }
+
+    /// Generates no `Debug`, where one writes it oneself.
+    pub fn skip_debug(self, path: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::SkipDebug(owned(path)))
+    }
+
+    /// Makes no rustdoc of comments.
+    pub fn disable_comments(mut self, path: impl AsRef<str>) -> Builder {
+        self.comments_disabled.insert(owned(&path), ());
+        self.message(MessageOption::DisableComments(owned(path)))
+    }
+
+    /// Keeps the enum's name in front of its variants, where its values have it.
+    pub fn retain_enum_prefix(mut self) -> Builder {
+        self.enum_prefix = EnumPrefix::Retain;
+        self
+    }
+
+    /// Lets messages know their names: implements `prost::Name`, which `Any` goes by.
+    pub fn enable_type_names(mut self) -> Builder {
+        self.type_names = true;
+        self
+    }
+
+    /// What stands before the `/` in the type URL of messages; with [`enable_type_names`](Builder::enable_type_names).
+    pub fn type_name_domain(self, path: impl AsRef<str>, domain: impl AsRef<str>) -> Builder {
+        self.message(MessageOption::TypeNameDomain(owned(path), owned(domain)))
+    }
+}
+
+/// From where to where.
+impl Builder {
+    /// The folder that files are written to: Cargo's `OUT_DIR` unless it is set.
+    pub fn out_dir(mut self, path: impl AsRef<Path>) -> Builder {
+        self.out_dir = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The name of a file, in the same folder, that declares the modules of all packages and includes their code.
+    pub fn include_file(mut self, path: impl AsRef<Path>) -> Builder {
+        self.include_file = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The name of the file, without `.rs`, for what has no package: `_` unless it is set.
+    pub fn default_package_filename(mut self, name: impl AsRef<str>) -> Builder {
+        self.default_package_filename = owned(name);
+        self
+    }
+
+    /// Also writes an encoded `FileDescriptorSet` to this path, which reflection needs.
+    pub fn file_descriptor_set_path(mut self, path: impl AsRef<Path>) -> Builder {
+        self.file_descriptor_set_path = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Reads the `FileDescriptorSet` at [`file_descriptor_set_path`](Builder::file_descriptor_set_path), which must be there,
+    /// instead of `.proto` files. The name is tonic's; protoc is never run.
+    pub fn skip_protoc_run(mut self) -> Builder {
+        self.source = Source::DescriptorSet;
+        self
+    }
+
+    /// Whether to tell Cargo which files to watch: in build scripts yes, unless it is set.
+    pub fn emit_rerun_if_changed(mut self, enable: bool) -> Builder {
+        self.rerun = if enable { Rerun::Emit } else { Rerun::Silent };
+        self
+    }
+
+    /// Generates the code of `.proto` files and of everything that they import, which is looked for in `includes`. The files
+    /// themselves must lie under an include, too.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or is wrong, if an option makes no sense, or if a file cannot be written.
+    pub fn compile_protos(
+        &self,
+        protos: &[impl AsRef<Path>],
+        includes: &[impl AsRef<Path>],
+    ) -> Result<(), CodegenError> {
+        let parsed = match self.source {
+            Source::DescriptorSet => parse::check(self.read_descriptor_set()?)?,
+            Source::Protos => {
+                let protos = protos.iter().map(|path| path.as_ref().to_owned()).collect::<Vec<_>>();
+                let includes = includes.iter().map(|path| path.as_ref().to_owned()).collect::<Vec<_>>();
+                // Told before anything can fail, so that Cargo tries again when a faulty file has changed.
+                protos.iter().for_each(|path| self.rerun_if_changed(path));
+                let parsed = parse::parse(&protos, &includes)?;
+                if let Some(path) = &self.file_descriptor_set_path {
+                    write(path, &parsed.encoded)?;
+                }
+                parsed
+            }
+        };
+        parsed.paths.iter().for_each(|path| self.rerun_if_changed(path));
+        self.write_all(parsed)
+    }
+
+    /// Generates the code of descriptors that something else has made.
+    ///
+    /// # Errors
+    ///
+    /// If the descriptors are not sound, if an option makes no sense, or if a file cannot be written.
+    pub fn compile_fds(&self, descriptors: FileDescriptorSet) -> Result<(), CodegenError> {
+        let parsed = parse::check(descriptors)?;
+        if let (Some(path), Source::Protos) = (&self.file_descriptor_set_path, self.source) {
+            write(path, &parsed.encoded)?;
+        }
+        self.write_all(parsed)
+    }
+
+    fn read_descriptor_set(&self) -> Result<FileDescriptorSet, CodegenError> {
+        let Some(path) = &self.file_descriptor_set_path else {
+            return Err(CodegenError::new("`skip_protoc_run` needs `file_descriptor_set_path`"));
+        };
+        self.rerun_if_changed(path);
+        let encoded = fs::read(path).map_err(|error| CodegenError::io(path, "read it", &error))?;
+        FileDescriptorSet::decode(encoded.as_slice()).map_err(|error| {
+            CodegenError::in_file(path, None, format!("it is no FileDescriptorSet: {error}"))
+        })
+    }
+
+    fn rerun_if_changed(&self, path: &Path) {
+        if self.rerun == Rerun::Emit {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+    }
+
+    fn write_all(&self, parsed: Parsed) -> Result<(), CodegenError> {
+        let out_dir = self.out_dir.clone().or_else(|| env::var_os("OUT_DIR").map(PathBuf::from));
+        let Some(out_dir) = out_dir else {
+            return Err(CodegenError::new(
+                "there is no place to write to: `out_dir` is not set, and neither is OUT_DIR, which Cargo sets for build scripts",
+            ));
+        };
+        let files = self.generate(parsed)?;
+        for file in &files {
+            write(&out_dir.join(&file.file_name), file.content.as_bytes())?;
+        }
+        let Some(include_file) = &self.include_file else { return Ok(()) };
+        let is_own_folder = self.out_dir.is_some();
+        let text = output::include_file(&files, |name| match is_own_folder {
+            true => format!("{name:?}"),
+            false => format!("concat!(env!(\"OUT_DIR\"), {:?})", format!("/{name}")),
+        });
+        write(&out_dir.join(include_file), text.as_bytes())
+    }
+
+    /// Generates in memory.
+    pub(crate) fn generate(&self, parsed: Parsed) -> Result<Vec<Generated>, CodegenError> {
+        let wishes = self.wishes()?;
+        let config = self.prost_config();
+        output::generate(config, &wishes, self.enum_prefix, &self.default_package_filename, parsed.files)
+    }
+
+    /// The name that an include file was asked for under, if it was.
+    pub(crate) fn include_file_name(&self) -> Option<&Path> {
+        self.include_file.as_deref()
+    }
+
+    fn prost_config(&self) -> prost_build::Config {
+        let mut config = prost_build::Config::new();
+        // Laying out is done once, over messages and services together, and without panicking.
+        config.format(false);
+        config.prost_path(format!("{}::prost", self.crate_path));
+        config.prost_types_path(format!("{}::prost_types", self.crate_path));
+        config.default_package_filename(&self.default_package_filename);
+        if self.well_known_types == WellKnownTypes::Generated {
+            config.compile_well_known_types();
+        }
+        if self.enum_prefix == EnumPrefix::Retain {
+            config.retain_enum_prefix();
+        }
+        if self.type_names {
+            config.enable_type_names();
+        }
+        let mut bytes = Vec::new();
+        let mut maps = Vec::new();
+        let mut comments = Vec::new();
+        let mut debug = Vec::new();
+        for option in &self.messages {
+            // What prost-build takes as a list replaces the list before, so those are gathered first.
+            match option {
+                MessageOption::TypeAttribute(path, text) => config.type_attribute(path, text),
+                MessageOption::MessageAttribute(path, text) => config.message_attribute(path, text),
+                MessageOption::EnumAttribute(path, text) => config.enum_attribute(path, text),
+                MessageOption::FieldAttribute(path, text) => config.field_attribute(path, text),
+                MessageOption::ExternPath(proto, rust) => config.extern_path(proto, rust),
+                MessageOption::Boxed(path) => config.boxed(path),
+                MessageOption::TypeNameDomain(path, domain) => config.type_name_domain([path], domain),
+                MessageOption::Bytes(path) => push(&mut bytes, path, &mut config),
+                MessageOption::BtreeMap(path) => push(&mut maps, path, &mut config),
+                MessageOption::DisableComments(path) => push(&mut comments, path, &mut config),
+                MessageOption::SkipDebug(path) => push(&mut debug, path, &mut config),
+            };
+        }
+        config.bytes(bytes).btree_map(maps).disable_comments(comments).skip_debug(debug);
+        config
+    }
+
+    fn wishes(&self) -> Result<Wishes, CodegenError> {
+        let is_absolute = self.crate_path.starts_with("::") || self.crate_path.starts_with("crate");
+        if !is_absolute {
+            let reason = format!("`crate_path` must be absolute, and `{}` is not", self.crate_path);
+            return Err(CodegenError::new(reason));
+        }
+        let codec = self.codec_path.clone();
+        let codec = codec.unwrap_or_else(|| format!("{}::codegen::ProstCodec", self.crate_path));
+        for option in &self.messages {
+            check_message_option(option)?;
+        }
+        Ok(Wishes {
+            crate_path: path("crate_path", &self.crate_path)?,
+            codec_path: path("codec_path", &codec)?,
+            server: self.server,
+            stubs: self.stubs,
+            package: self.package,
+            well_known_types: self.well_known_types,
+            comments_disabled: self.comments_disabled.clone(),
+            server_mod_attributes: attributes("server_mod_attribute", &self.server_mod_attributes)?,
+            server_attributes: attributes("server_attribute", &self.server_attributes)?,
+            trait_attributes: attributes("trait_attribute", &self.trait_attributes)?,
+        })
+    }
+}
+
+fn owned(text: impl AsRef<str>) -> String {
+    text.as_ref().to_owned()
+}
+
+fn push<'a, C>(list: &mut Vec<String>, path: &str, config: &'a mut C) -> &'a mut C {
+    list.push(path.to_owned());
+    config
+}
+
+/// Says which option is wrong, where the code as a whole could only say that something is.
+fn check_message_option(option: &MessageOption) -> Result<(), CodegenError> {
+    match option {
+        MessageOption::TypeAttribute(_, text) => attribute("type_attribute", text).map(drop),
+        MessageOption::MessageAttribute(_, text) => attribute("message_attribute", text).map(drop),
+        MessageOption::EnumAttribute(_, text) => attribute("enum_attribute", text).map(drop),
+        MessageOption::FieldAttribute(_, text) => attribute("field_attribute", text).map(drop),
+        MessageOption::ExternPath(_, rust) => match syn::parse_str::<syn::Type>(rust) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(not_rust("extern_path", "a path", rust, &error)),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn attributes(option: &str, texts: &PathMap<String>) -> Result<PathMap<TokenStream>, CodegenError> {
+    let mut parsed = PathMap::default();
+    for (path, text) in texts.iter() {
+        parsed.insert(path.clone(), attribute(option, text)?);
+    }
+    Ok(parsed)
+}
+
+/// One or more attributes.
+fn attribute(option: &str, text: &str) -> Result<TokenStream, CodegenError> {
+    let parser = |input: syn::parse::ParseStream<'_>| input.call(syn::Attribute::parse_outer);
+    let attributes = syn::parse::Parser::parse_str(parser, text)
+        .map_err(|error| not_rust(option, "an attribute", text, &error))?;
+    Ok(quote::quote!(#(#attributes)*))
+}
+
+fn path(option: &str, text: &str) -> Result<syn::Path, CodegenError> {
+    syn::parse_str(text).map_err(|error| not_rust(option, "a path", text, &error))
+}
+
+fn not_rust(option: &str, what: &str, text: &str, error: &syn::Error) -> CodegenError {
+    CodegenError::new(format!("`{option}` wants {what}, and `{text}` is none: {error}"))
+}
+
+/// Writes a file unless it is like that already: what is newer than its users makes Cargo build them again.
+fn write(path: &Path, content: &[u8]) -> Result<(), CodegenError> {
+    if fs::read(path).is_ok_and(|current| current == content) {
+        return Ok(());
+    }
+    fs::write(path, content).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            CodegenError::in_file(path, None, "cannot write it: there is no such folder")
+        }
+        _ => CodegenError::io(path, "write it", &error),
+    })
+}
