@@ -1,1 +1,308 @@
-//! One HTTP/2 connection as a value.
+//! One HTTP/2 connection as a value (RFC 9113): bytes and time in, events and bytes out, for either role.
+//!
+//! ```text
+//! receive(now, bytes) ──> inbound ──> streams ──> Event
+//! stream(key).send_…() ─> streams ──> outbound ─> output()
+//! ```
+//!
+//! The receiving half ([`inbound`]), the streams and the sending half ([`outbound`]) each change their own state only; this
+//! file routes what one of them finds to the others. A call to [`Connection::receive`] takes frames from the input's front
+//! until one makes an event, so that there is no queue of events to bound: the payload of an event is a range of the
+//! input, and the fields of an event stay readable until the next call.
+//!
+//! Does not: own a socket, a clock or a buffer of input; wake anybody; know what a gRPC call is.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::Instant;
+use crate::field::FieldList;
+use crate::frame::{self, EndStream, ErrorCode, Frame, HEADER_LEN, Header, StreamId};
+
+mod budget;
+mod config;
+mod error;
+mod event;
+mod flow;
+mod head;
+mod inbound;
+mod index;
+mod outbound;
+mod receive;
+mod settings;
+mod shutdown;
+mod state;
+mod streams;
+mod view;
+
+pub use config::{Config, ConfigError, Role};
+pub use error::{Cause, ConnectionError, Misuse, OpenError};
+pub use event::{Event, Received, ResetBy, StreamKey, TAG_NONE};
+pub use view::Stream;
+
+use inbound::Inbound;
+use outbound::Outbound;
+use settings::Settings;
+use shutdown::Shutdown;
+use state::SendState;
+use streams::{Slot, Streams};
+
+/// What happened on a connection so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames received.
+    pub frames_received: u64,
+    /// Streams the peer opened.
+    pub streams_accepted: u64,
+    /// Streams refused because too many were open.
+    pub streams_refused: u64,
+    /// RST_STREAM frames received.
+    pub resets_received: u64,
+    /// RST_STREAM frames sent, those after an early end not counted.
+    pub resets_sent: u64,
+    /// PING and SETTINGS frames received.
+    pub controls_received: u64,
+}
+
+/// One HTTP/2 connection.
+///
+/// ```
+/// use corelane_wire::connection::{Config, Connection, Event, Role};
+/// use corelane_wire::frame::EndStream;
+/// use corelane_wire::{FieldList, Instant};
+///
+/// let now = Instant::default();
+/// let mut server = Connection::new(Role::Server, Config::default(), now);
+/// let mut client = Connection::new(Role::Client, Config::default(), now);
+///
+/// let mut request = FieldList::new();
+/// for (name, value) in [(":method", "GET"), (":scheme", "http"), (":path", "/")] {
+///     request.push(name.as_bytes(), value.as_bytes());
+/// }
+/// client.open(&request, EndStream::Yes)?;
+///
+/// let sent = core::mem::take(client.output());
+/// let received = server.receive(now, &sent)?; // SETTINGS
+/// assert!(matches!(received.event, Some(Event::Settings)));
+/// let received = server.receive(now, &sent[received.consumed..])?;
+/// assert!(matches!(received.event, Some(Event::Headers { end_stream: true, .. })));
+/// assert_eq!(server.fields().get(b":path"), Some(&b"/"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Connection {
+    role: Role,
+    config: Config,
+    inbound: Inbound,
+    outbound: Outbound,
+    streams: Streams,
+    settings: Settings,
+    shutdown: Shutdown,
+    /// The id of the next stream that we open; `None` when they are used up.
+    next_stream: Option<StreamId>,
+    /// Events beyond the first that one frame made.
+    pending: VecDeque<Event<'static>>,
+    failed: Option<ConnectionError>,
+}
+
+impl Connection {
+    /// A new connection. Its output holds the preface (a client's) and our SETTINGS already.
+    ///
+    /// # Panics
+    /// If `config` does not [validate](Config::validate).
+    #[must_use]
+    pub fn new(role: Role, config: Config, now: Instant) -> Connection {
+        config.validate().expect("the configuration was validated");
+        let streams_max = match role {
+            Role::Server => config.max_concurrent_streams,
+            // The peer's limit decides; this only bounds the slab.
+            Role::Client => u32::MAX >> 1,
+        };
+        let mut outbound = Outbound::new(role, &config);
+        settings::greet(role, &config, &mut outbound.out);
+        if let Some(raise) = inbound::window_raise(&config) {
+            frame::write_window_update(&mut outbound.out, StreamId::ZERO, raise);
+        }
+        Connection {
+            role,
+            inbound: Inbound::new(role, &config, now),
+            outbound,
+            streams: Streams::new(streams_max, config.seed),
+            settings: Settings::new(),
+            shutdown: Shutdown::Running,
+            next_stream: (role == Role::Client).then(|| StreamId::new(1)),
+            pending: VecDeque::new(),
+            failed: None,
+            config,
+        }
+    }
+
+    /// The fields of the last [`Event::Headers`], [`Event::Informational`] or [`Event::Trailers`].
+    #[inline]
+    #[must_use]
+    pub fn fields(&self) -> &FieldList {
+        &self.inbound.fields
+    }
+
+    /// Takes the fields of the last event and leaves `with`, whose storage is used for the next ones.
+    #[inline]
+    pub fn swap_fields(&mut self, with: FieldList) -> FieldList {
+        core::mem::replace(&mut self.inbound.fields, with)
+    }
+
+    /// A view of one stream; `None` once the stream is over, which can be at any time.
+    #[inline]
+    pub fn stream(&mut self, key: StreamKey) -> Option<Stream<'_>> {
+        self.streams.get(key)?;
+        Some(Stream::new(self, key))
+    }
+
+    /// Opens a stream with a request's head.
+    ///
+    /// # Errors
+    /// [`OpenError`] says whether another connection is needed.
+    ///
+    /// # Panics
+    /// On a server's connection: push is disabled.
+    pub fn open(&mut self, fields: &FieldList, end: EndStream) -> Result<StreamKey, OpenError> {
+        assert!(self.role == Role::Client, "only a client opens streams");
+        if self.failed.is_some() || self.shutdown != Shutdown::Running {
+            return Err(OpenError::GoingAway);
+        }
+        if self.streams.len() >= self.settings.peer_streams_max as usize {
+            return Err(OpenError::Full);
+        }
+        let id = self.next_stream.ok_or(OpenError::Exhausted)?;
+        self.next_stream = id.next();
+        let recv_window = self.settings.recv_window(&self.config);
+        let mut slot = Slot::new(id, recv_window, self.outbound.initial_window);
+        slot.send = if end == EndStream::Yes { SendState::Closed } else { SendState::Body };
+        let key = self.streams.insert(slot);
+        self.outbound.block(id, fields, end);
+        Ok(key)
+    }
+
+    /// Streams that the peer lets us open now.
+    #[must_use]
+    pub fn open_capacity(&self) -> usize {
+        (self.settings.peer_streams_max as usize).saturating_sub(self.streams.len())
+    }
+
+    /// Moves queued data and window credits to the output: called once a turn, before the output is written.
+    #[inline]
+    pub fn transmit(&mut self, now: Instant) {
+        let _ = now;
+        if let Some(increment) = self.inbound.take_announcement() {
+            frame::write_window_update(&mut self.outbound.out, StreamId::ZERO, increment);
+        }
+        if !self.streams.ready.is_empty() {
+            self.outbound.transmit(&mut self.streams);
+        }
+    }
+
+    /// What is to be written to the peer. The driver takes it whole, with [`core::mem::swap`], when it starts a write.
+    #[inline]
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        self.outbound.take()
+    }
+
+    /// Octets of output that wait.
+    #[inline]
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.outbound.out.len()
+    }
+
+    /// A stream whose producer was told to stop ([`Stream::send_room`]) and may go on, with its tag.
+    pub fn poll_writable(&mut self) -> Option<(StreamKey, u32)> {
+        loop {
+            let key = self.streams.room.pop_front()?;
+            if let Some(slot) = self.streams.get(key) {
+                return Some((key, slot.tag));
+            }
+        }
+    }
+
+    /// Whether more input should be read: not while the peer leaves the answers to what it has sent unread.
+    #[inline]
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.outbound.has_room()
+    }
+
+    /// When [`Connection::handle_timeout`] wants to be called.
+    #[inline]
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let slow = self.inbound.timeout(&self.config);
+        match (slow, self.shutdown.timeout(&self.config)) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Ends what has waited too long.
+    ///
+    /// # Errors
+    /// The peer was too slow with its preface, its SETTINGS or a header block: GOAWAY is in the output.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if self.shutdown.timeout(&self.config).is_some_and(|at| at <= now) {
+            self.finish_drain();
+        }
+        if self.inbound.timeout(&self.config).is_some_and(|at| at <= now) {
+            return Err(self.fail(ConnectionError::calm(Cause::Timeout)));
+        }
+        Ok(())
+    }
+
+    /// Sends a PING; [`Event::Pong`] is its answer.
+    pub fn ping(&mut self, payload: [u8; 8]) {
+        self.outbound.control(|out| frame::write_ping(out, frame::Ack::No, payload));
+    }
+
+    /// Open streams.
+    #[inline]
+    #[must_use]
+    pub fn streams_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { resets_sent: self.outbound.counters.resets_sent, ..self.inbound.counters }
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Gives back memory that only a busy connection needs: for one that has no streams and has been quiet for a while.
+    pub fn shrink(&mut self) {
+        self.streams.shrink();
+        self.inbound.shrink();
+        if self.outbound.out.is_empty() {
+            self.outbound.out = Vec::new();
+        }
+    }
+
+    /// Checks what must hold between any two calls; for tests.
+    ///
+    /// # Panics
+    /// If the connection is inconsistent.
+    #[cfg(debug_assertions)]
+    pub fn check_invariants(&self) {
+        self.streams.check_invariants();
+    }
+
+    /// The connection is over: every later call says the same.
+    fn fail(&mut self, error: ConnectionError) -> ConnectionError {
+        self.failed = Some(error);
+        frame::write_goaway(&mut self.outbound.out, self.inbound.last_stream, error.code, &[]);
+        error
+    }
+}

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use super::header::{HEADER_LEN, len_u24};
 use super::{
-    EndHeaders, EndStream, Flags, FrameError, Header, Kind, MAX_FRAME_SIZE_MIN, Reason, StreamId, write_header_at,
+    EndHeaders, EndStream, Flags, FrameError, Header, Kind, MAX_FRAME_SIZE_MIN, Reason, StreamId,
+    write_header_at,
 };
 
 /// Takes the pad length and the padding off `payload`, of which at least `fixed` bytes must then be left.

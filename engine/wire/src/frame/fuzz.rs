@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use super::{
-    Ack, EndHeaders, EndStream, Flags, Frame, HEADER_LEN, Header, MAX_FRAME_SIZE_MIN, SettingId, finish_headers,
-    parse, reserve_header, write_continuation, write_data, write_goaway, write_ping, write_priority,
-    write_push_promise, write_rst_stream, write_settings, write_settings_ack, write_window_update,
+    Ack, EndHeaders, EndStream, Flags, Frame, HEADER_LEN, Header, MAX_FRAME_SIZE_MIN, SettingId,
+    finish_headers, parse, reserve_header, write_continuation, write_data, write_goaway, write_ping,
+    write_priority, write_push_promise, write_rst_stream, write_settings, write_settings_ack,
+    write_window_update,
 };
 
 /// Takes `bytes` for frames, one behind the other.
@@ -79,8 +80,8 @@ fn same_again(frame: Frame<'_>, written: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Kind, StreamId};
     use crate::frame::testing::Random;
+    use crate::frame::{Kind, StreamId};
 
     #[test]
     fn random_bytes() {

@@ -152,7 +152,11 @@ pub enum Frame<'a> {
 /// The rule of RFC 9113 section 6 that the frame breaks, and whether that ends the stream or the connection.
 #[inline]
 pub fn parse(header: Header, payload: &[u8]) -> Result<Frame<'_>, FrameError> {
-    debug_assert_eq!(usize::try_from(header.len), Ok(payload.len()), "the payload is what the header announced");
+    debug_assert_eq!(
+        usize::try_from(header.len),
+        Ok(payload.len()),
+        "the payload is what the header announced"
+    );
     match header.kind {
         Kind::DATA => Data::parse(header, payload).map(Frame::Data),
         Kind::HEADERS => Headers::parse(header, payload).map(Frame::Headers),

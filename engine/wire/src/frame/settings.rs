@@ -8,8 +8,8 @@ use core::fmt;
 
 use super::header::len_u24;
 use super::{
-    Ack, ErrorCode, Flags, FrameError, Header, Kind, MAX_FRAME_SIZE_MAX, MAX_FRAME_SIZE_MIN, Reason, StreamId,
-    WINDOW_MAX,
+    Ack, ErrorCode, Flags, FrameError, Header, Kind, MAX_FRAME_SIZE_MAX, MAX_FRAME_SIZE_MIN, Reason,
+    StreamId, WINDOW_MAX,
 };
 
 const ENTRY_LEN: usize = 6;
@@ -257,13 +257,7 @@ mod tests {
     fn values_are_held_against_their_ranges() {
         type Case = (SettingId, &'static [u32], &'static [u32], ErrorCode, Reason);
         let cases: [Case; 5] = [
-            (
-                SettingId::ENABLE_PUSH,
-                &[0, 1],
-                &[2, u32::MAX],
-                ErrorCode::PROTOCOL_ERROR,
-                Reason::EnablePush,
-            ),
+            (SettingId::ENABLE_PUSH, &[0, 1], &[2, u32::MAX], ErrorCode::PROTOCOL_ERROR, Reason::EnablePush),
             (
                 SettingId::INITIAL_WINDOW_SIZE,
                 &[0, 0x7fff_ffff],

@@ -21,9 +21,7 @@ impl WindowUpdate {
         let increment = u32::from_be_bytes(bytes) & WINDOW_MAX; // the top bit is reserved
         match (increment, stream) {
             (0, StreamId::ZERO) => Err(FrameError::protocol(Reason::WindowIncrementZero)),
-            (0, _) => {
-                Err(FrameError::Stream(stream, ErrorCode::PROTOCOL_ERROR, Reason::WindowIncrementZero))
-            }
+            (0, _) => Err(FrameError::Stream(stream, ErrorCode::PROTOCOL_ERROR, Reason::WindowIncrementZero)),
             _ => Ok(WindowUpdate { stream, increment }),
         }
     }

@@ -1,0 +1,129 @@
+//! Flow-control windows (RFC 9113 section 5.2 and 6.9): plain counters that cannot leave their range unnoticed.
+//!
+//! Does not decide when a WINDOW_UPDATE is worth sending to whom, and reserves nothing ahead: what may be written is
+//! computed at the moment of writing, so there is nothing to leak.
+
+use crate::frame::WINDOW_MAX;
+
+/// A window left its range: more than 2^31-1, or more received than was allowed (RFC 9113 section 6.9.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WindowError;
+
+/// What the peer allows us to send. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE (section 6.9.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SendWindow(i64);
+
+impl SendWindow {
+    pub(super) const fn new(initial: u32) -> SendWindow {
+        SendWindow(initial as i64)
+    }
+
+    /// Bytes that may be written now.
+    #[inline]
+    pub(super) fn allowance(self) -> usize {
+        usize::try_from(self.0).unwrap_or(0)
+    }
+
+    #[inline]
+    pub(super) fn consume(&mut self, bytes: usize) {
+        assert!(bytes <= self.allowance(), "a frame larger than its window was about to be sent");
+        self.0 -= bytes as i64;
+    }
+
+    pub(super) fn increase(&mut self, increment: u32) -> Result<(), WindowError> {
+        self.shift(i64::from(increment))
+    }
+
+    /// Applies a changed SETTINGS_INITIAL_WINDOW_SIZE.
+    pub(super) fn shift(&mut self, delta: i64) -> Result<(), WindowError> {
+        let next = self.0 + delta;
+        if next > i64::from(WINDOW_MAX) {
+            return Err(WindowError);
+        }
+        self.0 = next;
+        Ok(())
+    }
+}
+
+/// What we allow the peer to send, and what of it has been consumed but not been announced again yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecvWindow {
+    available: i64,
+    unannounced: u32,
+}
+
+impl RecvWindow {
+    pub(super) const fn new(initial: u32) -> RecvWindow {
+        RecvWindow { available: initial as i64, unannounced: 0 }
+    }
+
+    /// Takes a received frame's flow-controlled length off the window.
+    #[inline]
+    pub(super) fn receive(&mut self, bytes: u32) -> Result<(), WindowError> {
+        if i64::from(bytes) > self.available {
+            return Err(WindowError);
+        }
+        self.available -= i64::from(bytes);
+        Ok(())
+    }
+
+    /// Notes `bytes` as consumed: they may be announced to the peer again.
+    #[inline]
+    pub(super) fn credit(&mut self, bytes: u32) {
+        self.unannounced = self.unannounced.saturating_add(bytes);
+    }
+
+    /// The increment to announce, once it is worth a frame: when at least half of `size` was consumed.
+    #[inline]
+    pub(super) fn take_announcement(&mut self, size: u32) -> Option<u32> {
+        if self.unannounced == 0 || self.unannounced < size / 2 {
+            return None;
+        }
+        let increment = self.unannounced;
+        self.unannounced = 0;
+        self.available += i64::from(increment);
+        debug_assert!(self.available <= i64::from(WINDOW_MAX), "credited more than was received");
+        Some(increment)
+    }
+
+    /// Applies our own changed SETTINGS_INITIAL_WINDOW_SIZE, when the peer has acknowledged it.
+    pub(super) fn shift(&mut self, delta: i64) {
+        self.available += delta;
+    }
+
+    /// Bytes the peer may still send.
+    #[cfg(test)]
+    pub(super) fn available(self) -> i64 {
+        self.available
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_window_may_be_negative_but_never_past_its_maximum() {
+        let mut window = SendWindow::new(100);
+        window.consume(60);
+        window.shift(-50).expect("lowering is always legal");
+        assert_eq!(window.allowance(), 0);
+        window.increase(11).expect("in range");
+        assert_eq!(window.allowance(), 1);
+        assert_eq!(window.increase(WINDOW_MAX), Err(WindowError));
+        assert_eq!(window.allowance(), 1);
+    }
+
+    #[test]
+    fn a_receive_window_is_announced_by_halves() {
+        let mut window = RecvWindow::new(100);
+        window.receive(70).expect("within the window");
+        assert_eq!(window.receive(31), Err(WindowError));
+        window.credit(49);
+        assert_eq!(window.take_announcement(100), None);
+        window.credit(1);
+        assert_eq!(window.take_announcement(100), Some(50));
+        assert_eq!(window.available(), 80);
+        assert_eq!(window.take_announcement(100), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! The receiving half: the preface, header blocks that span frames, and what the peer may still send.
+//!
+//! Does not change streams; [`super::Connection`] routes what is found here to them.
+
+use alloc::vec::Vec;
+
+use super::Counters;
+use super::budget::{Budget, CONTINUATIONS_MIN, Exhausted};
+use super::config::{Config, Role};
+use super::error::{Cause, ConnectionError};
+use super::flow::RecvWindow;
+use crate::Instant;
+use crate::field::FieldList;
+use crate::frame::{ErrorCode, PREFACE, StreamId, WINDOW_DEFAULT};
+use crate::hpack::{Decoder, ListLimits, Outcome};
+
+/// SETTINGS_HEADER_TABLE_SIZE before any SETTINGS (RFC 9113 section 6.5.2).
+const TABLE_SIZE_INITIAL: u32 = 4096;
+
+/// A header block whose END_HEADERS has not arrived yet.
+struct OpenBlock {
+    stream: StreamId,
+    end_stream: bool,
+    continuations: u32,
+    started: Instant,
+}
+
+/// A complete header block, decoded into [`Inbound::fields`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) stream: StreamId,
+    pub(super) end_stream: bool,
+    pub(super) too_large: bool,
+}
+
+pub(super) struct Inbound {
+    /// The octets of the preface that are still expected; a client expects none.
+    preface_left: &'static [u8],
+    /// The peer's first SETTINGS has arrived.
+    pub(super) greeted: bool,
+    started: Option<Instant>,
+    decoder: Decoder,
+    pub(super) fields: FieldList,
+    /// The fragments of the block that is open; empty when every block fits its frame.
+    fragments: Vec<u8>,
+    open: Option<OpenBlock>,
+    limits: ListLimits,
+    continuations_max: u32,
+    fragments_max: usize,
+    /// The connection's window.
+    pub(super) window: RecvWindow,
+    window_size: u32,
+    /// The highest stream id that the peer has opened.
+    pub(super) last_stream: StreamId,
+    pub(super) budget: Budget,
+    pub(super) counters: Counters,
+}
+
+impl Inbound {
+    pub(super) fn new(role: Role, config: &Config, now: Instant) -> Inbound {
+        let frames_needed = config.header_list_size_max / config.max_frame_size as usize;
+        let frames_needed = u32::try_from(frames_needed).unwrap_or(u32::MAX);
+        Inbound {
+            preface_left: if role == Role::Server { PREFACE } else { &[] },
+            greeted: false,
+            started: Some(now),
+            // Until our SETTINGS are acknowledged, the peer may use the default size.
+            decoder: Decoder::new(config.header_table_size.max(TABLE_SIZE_INITIAL)),
+            fields: FieldList::new(),
+            fragments: Vec::new(),
+            open: None,
+            limits: ListLimits {
+                size_max: config.header_list_size_max,
+                fields_max: config.header_fields_max,
+            },
+            continuations_max: CONTINUATIONS_MIN.max(frames_needed.saturating_add(frames_needed / 4)),
+            // A block is rarely larger than its list; twice that is refused before it is decoded.
+            fragments_max: 2 * config.header_list_size_max.max(config.max_frame_size as usize),
+            // The announcement above 65,535 is in the first output, as a WINDOW_UPDATE.
+            window: RecvWindow::new(config.connection_window),
+            window_size: config.connection_window,
+            last_stream: StreamId::ZERO,
+            budget: Budget::new(now),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes the preface off the input's front; says how many octets were its.
+    pub(super) fn preface(&mut self, bytes: &[u8]) -> Result<usize, ConnectionError> {
+        let len = bytes.len().min(self.preface_left.len());
+        if bytes[..len] != self.preface_left[..len] {
+            return Err(ConnectionError::protocol(Cause::Preface));
+        }
+        self.preface_left = &self.preface_left[len..];
+        Ok(len)
+    }
+
+    #[inline]
+    pub(super) fn awaits_preface(&self) -> bool {
+        !self.preface_left.is_empty()
+    }
+
+    /// The peer's first SETTINGS is here: the handshake is over.
+    pub(super) fn greet(&mut self) {
+        self.greeted = true;
+        self.started = None;
+    }
+
+    /// Whether only a CONTINUATION of this stream may come next.
+    #[inline]
+    pub(super) fn open_block(&self) -> Option<StreamId> {
+        self.open.as_ref().map(|open| open.stream)
+    }
+
+    /// A header block begins; it is decoded here and now if it ends in the same frame.
+    #[inline]
+    pub(super) fn begin_block(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        fragment: &[u8],
+        end_headers: bool,
+        end_stream: bool,
+    ) -> Result<Option<Block>, ConnectionError> {
+        if end_headers {
+            return self.decode(stream, end_stream, fragment).map(Some);
+        }
+        self.fragments.clear();
+        self.fragments.extend_from_slice(fragment);
+        self.open = Some(OpenBlock { stream, end_stream, continuations: 0, started: now });
+        Ok(None)
+    }
+
+    /// A header block goes on.
+    pub(super) fn continue_block(
+        &mut self,
+        stream: StreamId,
+        fragment: &[u8],
+        end_headers: bool,
+    ) -> Result<Option<Block>, ConnectionError> {
+        let Some(mut open) = self.open.take() else {
+            return Err(ConnectionError::protocol(Cause::StrayContinuation));
+        };
+        if open.stream != stream {
+            return Err(ConnectionError::protocol(Cause::InterruptedBlock));
+        }
+        open.continuations += 1;
+        let size = self.fragments.len() + fragment.len();
+        if open.continuations > self.continuations_max || size > self.fragments_max {
+            return Err(ConnectionError::calm(Cause::BlockTooLarge));
+        }
+        self.fragments.extend_from_slice(fragment);
+        if !end_headers {
+            self.open = Some(open);
+            return Ok(None);
+        }
+        let block = core::mem::take(&mut self.fragments);
+        self.decode(stream, open.end_stream, &block).map(Some)
+    }
+
+    fn decode(&mut self, stream: StreamId, end_stream: bool, block: &[u8]) -> Result<Block, ConnectionError> {
+        self.fields.clear();
+        match self.decoder.decode(block, self.limits, &mut self.fields) {
+            Ok(outcome) => Ok(Block { stream, end_stream, too_large: outcome == Outcome::TooLarge }),
+            Err(reason) => {
+                Err(ConnectionError { code: ErrorCode::COMPRESSION_ERROR, cause: Cause::HeaderBlock(reason) })
+            }
+        }
+    }
+
+    /// Our SETTINGS were acknowledged: the peer's encoder obeys them from now on.
+    pub(super) fn settings_acknowledged(&mut self, config: &Config) {
+        self.decoder.set_table_size_max(config.header_table_size);
+    }
+
+    /// Takes DATA off the connection's window and notes it for announcement at once: what a handler does not consume is
+    /// held back by its stream's window alone, so that one slow call does not stop its neighbours.
+    #[inline]
+    pub(super) fn receive_data(&mut self, flow_len: u32) -> Result<(), ConnectionError> {
+        let fault = ConnectionError { code: ErrorCode::FLOW_CONTROL_ERROR, cause: Cause::Window };
+        self.window.receive(flow_len).map_err(|_| fault)?;
+        self.window.credit(flow_len);
+        Ok(())
+    }
+
+    /// The connection's WINDOW_UPDATE, when it is worth one.
+    #[inline]
+    pub(super) fn take_announcement(&mut self) -> Option<u32> {
+        self.window.take_announcement(self.window_size)
+    }
+
+    /// Gives memory back that only busy connections need.
+    pub(super) fn shrink(&mut self) {
+        self.fields = FieldList::new();
+        self.fragments = Vec::new();
+    }
+
+    /// When the peer has been too slow, unless it goes on before.
+    pub(super) fn timeout(&self, config: &Config) -> Option<Instant> {
+        let handshake = self.started.map(|started| started + config.handshake_timeout);
+        let block = self.open.as_ref().map(|open| open.started + config.header_block_timeout);
+        match (handshake, block) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    pub(super) fn counted(result: Result<(), Exhausted>) -> Result<(), ConnectionError> {
+        result.map_err(|Exhausted| ConnectionError::calm(Cause::Budget))
+    }
+}
+
+/// How far the connection's window must be raised by the first output.
+pub(super) fn window_raise(config: &Config) -> Option<u32> {
+    config.connection_window.checked_sub(WINDOW_DEFAULT).filter(|raise| *raise > 0)
+}

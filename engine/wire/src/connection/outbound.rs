@@ -1,0 +1,259 @@
+//! The sending half: what goes into the output, in which order, and what windows and a slow socket hold back.
+//!
+//! Heads go into the output at once, since HPACK fixes their order. DATA goes there too while the stream has nothing
+//! queued, the windows allow it and the output is short; otherwise it waits on its stream, and [`Outbound::transmit`] moves
+//! it a frame at a time, stream by stream. A window is looked at when bytes are written and never reserved ahead.
+
+use alloc::vec::Vec;
+
+use super::Counters;
+use super::config::{Config, Role};
+use super::event::StreamKey;
+use super::flow::SendWindow;
+use super::state::{RecvState, SendState};
+use super::streams::{Slot, Streams, Tail};
+use crate::field::FieldList;
+use crate::frame::{
+    self, EndStream, ErrorCode, HEADER_LEN, Header, MAX_FRAME_SIZE_MIN, StreamId, WINDOW_DEFAULT,
+};
+use crate::hpack::Encoder;
+
+/// The encoder's table is never larger than this, whatever the peer allows (limits: SETTINGS against the encoder).
+const ENCODER_TABLE_MAX: u32 = 4096;
+/// A send queue that has run empty keeps its storage up to this size.
+const QUEUE_KEPT: usize = 16 * 1024;
+
+pub(super) struct Outbound {
+    pub(super) role: Role,
+    pub(super) out: Vec<u8>,
+    pub(super) encoder: Encoder,
+    /// The connection's window.
+    pub(super) window: SendWindow,
+    /// The peer's SETTINGS_INITIAL_WINDOW_SIZE.
+    pub(super) initial_window: u32,
+    /// The largest payload to send.
+    pub(super) frame_max: u32,
+    send_frame_max: u32,
+    /// Control frames in `out`.
+    controls: u32,
+    controls_max: u32,
+    output_max: usize,
+    queue_max: usize,
+    pub(super) counters: Counters,
+}
+
+/// Why [`Outbound::write_queued`] stopped.
+enum Progress {
+    /// The connection's window is used up.
+    ConnectionBlocked,
+    /// The stream's window is used up: a WINDOW_UPDATE brings it back.
+    StreamBlocked,
+    /// More is queued.
+    More,
+    /// Nothing is left.
+    Drained,
+}
+
+impl Outbound {
+    pub(super) fn new(role: Role, config: &Config) -> Outbound {
+        Outbound {
+            role,
+            out: Vec::new(),
+            encoder: Encoder::new(ENCODER_TABLE_MAX),
+            window: SendWindow::new(WINDOW_DEFAULT),
+            initial_window: WINDOW_DEFAULT,
+            frame_max: MAX_FRAME_SIZE_MIN,
+            send_frame_max: config.send_frame_max,
+            controls: 0,
+            controls_max: config.control_frames_max,
+            output_max: config.output_max,
+            queue_max: config.send_queue_max,
+            counters: Counters::default(),
+        }
+    }
+
+    /// The output, for the driver to take: the control frames in it are on their way.
+    #[inline]
+    pub(super) fn take(&mut self) -> &mut Vec<u8> {
+        self.controls = 0;
+        &mut self.out
+    }
+
+    /// Whether the peer reads what it caused; while it does not, no more is read from it.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        // Answers to what is read may go beyond the mark, so there is twice as much before reading stops.
+        self.out.len() < 2 * self.output_max && self.controls < self.controls_max
+    }
+
+    pub(super) fn set_peer_frame_max(&mut self, announced: u32) {
+        self.frame_max = announced.min(self.send_frame_max);
+    }
+
+    /// Writes a control frame: it counts until the driver takes the output.
+    pub(super) fn control(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.controls += 1;
+        write(&mut self.out);
+    }
+
+    pub(super) fn rst_stream(&mut self, id: StreamId, code: ErrorCode) {
+        self.counters.resets_sent += 1;
+        self.control(|out| frame::write_rst_stream(out, id, code));
+    }
+
+    /// Writes a header block, encoded in place.
+    pub(super) fn block(&mut self, id: StreamId, fields: &FieldList, end: EndStream) {
+        let at = frame::reserve_header(&mut self.out);
+        self.encoder.encode(fields, &mut self.out);
+        frame::finish_headers(&mut self.out, at, id, end, self.frame_max);
+    }
+
+    /// Appends what `write` appends as the stream's next DATA, in place where that is possible.
+    pub(super) fn data(
+        &mut self,
+        slot: &mut Slot,
+        end: EndStream,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Queued {
+        if !slot.queue.is_empty() || self.out.len() >= self.output_max {
+            write(&mut slot.queue.bytes);
+            return self.queue_end(slot, end);
+        }
+        let at = frame::reserve_header(&mut self.out);
+        write(&mut self.out);
+        let len = self.out.len() - at - HEADER_LEN;
+        if len > self.allowance(slot) {
+            slot.queue.bytes.extend_from_slice(&self.out[at + HEADER_LEN..]);
+            self.out.truncate(at);
+            return self.queue_end(slot, end);
+        }
+        if len == 0 && end == EndStream::No {
+            self.out.truncate(at);
+            return Queued::No;
+        }
+        self.window.consume(len);
+        slot.send_window.consume(len);
+        frame::write_header_at(&mut self.out, at, Header::data(slot.id, end, len as u32));
+        if end == EndStream::Yes {
+            slot.send = SendState::Closed;
+        }
+        Queued::No
+    }
+
+    /// Octets that one DATA frame of `slot` may carry now.
+    #[inline]
+    fn allowance(&self, slot: &Slot) -> usize {
+        self.window.allowance().min(slot.send_window.allowance()).min(self.frame_max as usize)
+    }
+
+    fn queue_end(&mut self, slot: &mut Slot, end: EndStream) -> Queued {
+        if end == EndStream::Yes {
+            slot.queue.tail = Tail::End;
+            slot.send = SendState::Ending;
+        }
+        Queued::Yes
+    }
+
+    /// Octets a producer may still queue on `slot`. When there are none, it is told once there are.
+    pub(super) fn room(&self, slot: &mut Slot) -> usize {
+        let room = self.queue_max.saturating_sub(slot.queue.len());
+        slot.queue.starved |= room == 0;
+        room
+    }
+
+    /// Moves queued data to the output, in turn, as far as windows and the output's size allow.
+    pub(super) fn transmit(&mut self, streams: &mut Streams) {
+        while self.out.len() < self.output_max {
+            let Some(key) = streams.ready.pop_front() else { break };
+            let Some(slot) = streams.get_mut(key) else { continue };
+            slot.queue.ready = false;
+            let progress = self.write_queued(slot);
+            if slot.queue.starved && slot.queue.len() <= self.queue_max / 2 {
+                slot.queue.starved = false;
+                streams.room.push_back(key);
+            }
+            match progress {
+                Progress::More => streams.mark_ready(key),
+                Progress::StreamBlocked => {}
+                Progress::Drained => self.finish(streams, key),
+                Progress::ConnectionBlocked => {
+                    if let Some(slot) = streams.get_mut(key) {
+                        slot.queue.ready = true;
+                        streams.ready.push_front(key);
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Writes at most one DATA frame of the queue, and what ends the stream if the queue ran empty.
+    fn write_queued(&mut self, slot: &mut Slot) -> Progress {
+        let queued = slot.queue.len();
+        if queued > 0 {
+            let len = self.allowance(slot).min(queued);
+            if len == 0 && self.window.allowance() == 0 {
+                return Progress::ConnectionBlocked;
+            }
+            if len == 0 {
+                return Progress::StreamBlocked;
+            }
+            let ends = len == queued && slot.queue.tail == Tail::End;
+            let end = if ends { EndStream::Yes } else { EndStream::No };
+            self.window.consume(len);
+            slot.send_window.consume(len);
+            frame::write_data_header(&mut self.out, slot.id, end, len as u32);
+            let from = slot.queue.sent;
+            self.out.extend_from_slice(&slot.queue.bytes[from..from + len]);
+            slot.queue.sent += len;
+            if len < queued {
+                slot.queue.compact();
+                return Progress::More;
+            }
+        } else if slot.queue.tail == Tail::End {
+            frame::write_data_header(&mut self.out, slot.id, EndStream::Yes, 0);
+        }
+        self.end_queue(slot);
+        Progress::Drained
+    }
+
+    /// The queue ran empty: what was to follow it follows.
+    fn end_queue(&mut self, slot: &mut Slot) {
+        slot.queue.sent = 0;
+        slot.queue.bytes.clear();
+        if slot.queue.bytes.capacity() > QUEUE_KEPT {
+            slot.queue.bytes = Vec::new();
+        }
+        match core::mem::replace(&mut slot.queue.tail, Tail::Open) {
+            Tail::Open => {}
+            Tail::End => slot.send = SendState::Closed,
+            Tail::Trailers(fields) => {
+                self.block(slot.id, &fields, EndStream::Yes);
+                slot.send = SendState::Closed;
+            }
+        }
+    }
+
+    /// Frees the stream if both halves are closed. A server that is done before its client has ended asks it to stop
+    /// (RFC 9113 section 8.1: RST_STREAM with NO_ERROR after a complete response).
+    pub(super) fn finish(&mut self, streams: &mut Streams, key: StreamKey) {
+        let Some(slot) = streams.get(key) else { return };
+        if slot.is_closed() {
+            streams.remove(key, false);
+        } else if slot.send == SendState::Closed
+            && slot.recv != RecvState::Closed
+            && self.role == Role::Server
+        {
+            let id = slot.id;
+            streams.remove(key, true);
+            self.control(|out| frame::write_rst_stream(out, id, ErrorCode::NO_ERROR));
+        }
+    }
+}
+
+/// Whether data waits on its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    Yes,
+    No,
+}

@@ -1,0 +1,236 @@
+//! The streams of one connection: their slots, found by id or by key, and the memory of those that ended lately.
+//!
+//! A stream is in at most two queues, `ready` (data to send) and `room` (its producer waits), and its slot says so.
+//! A queue may name a stream that has ended since; keys carry a generation, so that such an entry is recognised and
+//! skipped when its turn comes.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use corelane_memory::Slab;
+
+use super::event::{StreamKey, TAG_NONE};
+use super::flow::{RecvWindow, SendWindow};
+use super::index::StreamIndex;
+use super::state::{RecvState, SendState};
+use crate::field::FieldList;
+use crate::frame::StreamId;
+
+/// Streams that ended lately and are remembered, so that late frames of theirs are told from frames that break the rules.
+const ENDED_REMEMBERED: usize = 64;
+
+/// What follows the queued data of a stream.
+#[derive(Debug, PartialEq)]
+pub(super) enum Tail {
+    /// More may be queued.
+    Open,
+    /// END_STREAM on the last DATA frame.
+    End,
+    /// Trailers.
+    Trailers(FieldList),
+}
+
+/// Data that windows, frame sizes or a full output hold back.
+#[derive(Debug)]
+pub(super) struct SendQueue {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sent: usize,
+    pub(super) tail: Tail,
+    /// In `Streams::ready`.
+    pub(super) ready: bool,
+    /// The producer was told to stop: in `Streams::room` once there is room again.
+    pub(super) starved: bool,
+}
+
+impl SendQueue {
+    const EMPTY: SendQueue =
+        SendQueue { bytes: Vec::new(), sent: 0, tail: Tail::Open, ready: false, starved: false };
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Moves what is left to the front once more than half was sent, so that a queue which never runs empty does not grow.
+    pub(super) fn compact(&mut self) {
+        if self.sent * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Nothing is left to write, an end included.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.tail == Tail::Open
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: StreamId,
+    pub(super) tag: u32,
+    pub(super) recv: RecvState,
+    pub(super) send: SendState,
+    pub(super) recv_window: RecvWindow,
+    pub(super) send_window: SendWindow,
+    /// Octets of the announced content that have not arrived yet.
+    pub(super) content_left: Option<u64>,
+    pub(super) queue: SendQueue,
+}
+
+impl Slot {
+    pub(super) fn new(id: StreamId, recv_window: u32, send_window: u32) -> Slot {
+        Slot {
+            id,
+            tag: TAG_NONE,
+            recv: RecvState::Head,
+            send: SendState::Head,
+            recv_window: RecvWindow::new(recv_window),
+            send_window: SendWindow::new(send_window),
+            content_left: None,
+            queue: SendQueue::EMPTY,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.recv == RecvState::Closed && self.send == SendState::Closed
+    }
+}
+
+/// How a stream without a slot ended, as far as it is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// We reset it: the peer may not know yet, so its frames are ignored.
+    ResetByUs,
+    /// Otherwise: the peer knows, so its frames are errors.
+    Known,
+    /// Too long ago, or never opened.
+    Forgotten,
+}
+
+/// All streams of one connection.
+pub(super) struct Streams {
+    slots: Slab<Slot>,
+    index: StreamIndex,
+    /// The id looked up last: DATA mostly follows its own HEADERS.
+    latest: (StreamId, u32),
+    ended: [(u32, bool); ENDED_REMEMBERED],
+    ended_next: usize,
+    /// Streams with data or an end to write and a window that is not used up.
+    pub(super) ready: VecDeque<StreamKey>,
+    /// Streams whose producers may go on.
+    pub(super) room: VecDeque<StreamKey>,
+}
+
+impl Streams {
+    pub(super) fn new(max: u32, seed: u64) -> Streams {
+        Streams {
+            slots: Slab::new(max),
+            index: StreamIndex::new(seed),
+            latest: (StreamId::ZERO, 0),
+            ended: [(0, false); ENDED_REMEMBERED],
+            ended_next: 0,
+            ready: VecDeque::new(),
+            room: VecDeque::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: StreamKey) -> Option<&Slot> {
+        self.slots.get(key.0)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: StreamKey) -> Option<&mut Slot> {
+        self.slots.get_mut(key.0)
+    }
+
+    #[inline]
+    pub(super) fn find(&mut self, id: StreamId) -> Option<(StreamKey, &mut Slot)> {
+        if self.latest.0 != id {
+            let slot = self.index.get(id)?;
+            self.latest = (id, slot);
+        }
+        let (key, slot) = self.slots.at_mut(self.latest.1)?;
+        Some((StreamKey(key), slot))
+    }
+
+    /// Adds a stream; the caller has checked that there is room for it.
+    pub(super) fn insert(&mut self, slot: Slot) -> StreamKey {
+        let id = slot.id;
+        let key = self.slots.insert(slot).expect("the concurrency limit was checked before");
+        self.index.insert(id, key.index());
+        self.latest = (id, key.index());
+        StreamKey(key)
+    }
+
+    /// Frees a stream's slot; its key is dead from now on.
+    pub(super) fn remove(&mut self, key: StreamKey, by_us: bool) -> Option<Slot> {
+        let slot = self.slots.remove(key.0)?;
+        self.index.remove(slot.id);
+        if self.latest.0 == slot.id {
+            self.latest.0 = StreamId::ZERO;
+        }
+        self.remember(slot.id, by_us);
+        Some(slot)
+    }
+
+    /// Notes that stream `id` is over.
+    pub(super) fn remember(&mut self, id: StreamId, by_us: bool) {
+        self.ended[self.ended_next] = (id.get(), by_us);
+        self.ended_next = (self.ended_next + 1) % ENDED_REMEMBERED;
+    }
+
+    pub(super) fn ended(&self, id: StreamId) -> Ended {
+        match self.ended.iter().find(|(known, _)| *known == id.get()) {
+            Some((_, true)) => Ended::ResetByUs,
+            Some((_, false)) => Ended::Known,
+            None => Ended::Forgotten,
+        }
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamKey, &mut Slot)> {
+        self.slots.iter_mut().map(|(key, slot)| (StreamKey(key), slot))
+    }
+
+    /// Puts a stream in line for writing, unless it stands there already.
+    pub(super) fn mark_ready(&mut self, key: StreamKey) {
+        let Some(slot) = self.slots.get_mut(key.0) else { return };
+        if !slot.queue.ready && !slot.queue.is_empty() {
+            slot.queue.ready = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Gives memory back that only busy connections need.
+    pub(super) fn shrink(&mut self) {
+        self.index.shrink_if_empty();
+        if self.slots.is_empty() {
+            self.ready = VecDeque::new();
+            self.room = VecDeque::new();
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn check_invariants(&self) {
+        for (key, slot) in self.slots.iter() {
+            let key = StreamKey(key);
+            assert_eq!(self.index.get(slot.id), Some(key.0.index()), "index and slab disagree");
+            let queued = self.ready.iter().filter(|queued| **queued == key).count();
+            assert_eq!(
+                queued,
+                usize::from(slot.queue.ready),
+                "membership of `ready` disagrees with the queue"
+            );
+            assert!(!slot.is_closed(), "a closed stream still has a slot");
+            assert!(slot.queue.sent <= slot.queue.bytes.len());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A short-lived view of one stream, for its commands.
+
+use alloc::vec::Vec;
+
+use super::Connection;
+use super::error::Misuse;
+use super::event::StreamKey;
+use super::outbound::Queued;
+use super::state::{RecvState, SendState};
+use super::streams::{Slot, Tail};
+use crate::field::FieldList;
+use crate::frame::{self, EndStream, ErrorCode, StreamId};
+
+/// One stream of a [`Connection`], borrowed for a moment: see [`Connection::stream`].
+///
+/// What is sent goes into the connection's output, or waits on the stream for windows; nothing here blocks.
+pub struct Stream<'a> {
+    connection: &'a mut Connection,
+    key: StreamKey,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn new(connection: &'a mut Connection, key: StreamKey) -> Stream<'a> {
+        Stream { connection, key }
+    }
+
+    fn slot(&mut self) -> &mut Slot {
+        self.connection
+            .streams
+            .get_mut(self.key)
+            .expect("a view is made of a live stream and is gone when it ends")
+    }
+
+    /// The stream's id.
+    #[must_use]
+    pub fn id(&mut self) -> StreamId {
+        self.slot().id
+    }
+
+    /// What [`Stream::set_tag`] set; [`super::TAG_NONE`] before.
+    #[must_use]
+    pub fn tag(&mut self) -> u32 {
+        self.slot().tag
+    }
+
+    /// Gives the stream a number of the owner's choice (a slot of its own, say), which events carry.
+    pub fn set_tag(&mut self, tag: u32) {
+        self.slot().tag = tag;
+    }
+
+    /// Sends the head of a response. (A request's head is sent by [`Connection::open`].)
+    ///
+    /// # Errors
+    /// [`Misuse`] if a head was sent before.
+    pub fn send_headers(mut self, fields: &FieldList, end: EndStream) -> Result<(), Misuse> {
+        let slot = self.slot();
+        let id = slot.id;
+        match slot.send {
+            SendState::Head => {}
+            SendState::Body => return Err(Misuse::SecondHead),
+            SendState::Ending | SendState::Closed => return Err(Misuse::AfterEnd),
+        }
+        slot.send = if end == EndStream::Yes { SendState::Closed } else { SendState::Body };
+        self.connection.outbound.block(id, fields, end);
+        if end == EndStream::Yes {
+            self.finish();
+        }
+        Ok(())
+    }
+
+    /// Sends an informational (1xx) head, before the head itself.
+    ///
+    /// # Errors
+    /// [`Misuse`] if the head was sent before.
+    pub fn send_informational(mut self, fields: &FieldList) -> Result<(), Misuse> {
+        let slot = self.slot();
+        let id = slot.id;
+        if slot.send != SendState::Head {
+            return Err(Misuse::SecondHead);
+        }
+        self.connection.outbound.block(id, fields, EndStream::No);
+        Ok(())
+    }
+
+    /// Sends a piece of the body. What windows hold back is copied and waits on the stream.
+    ///
+    /// # Errors
+    /// [`Misuse`] before the head or after the end.
+    pub fn send_data(self, payload: &[u8], end: EndStream) -> Result<(), Misuse> {
+        self.send_with(end, |out| out.extend_from_slice(payload))
+    }
+
+    /// Sends what `write` appends to the buffer that it is given, which holds other output already: the payload is encoded
+    /// in place, behind the bytes of its frame header. `write` may also append nothing.
+    ///
+    /// # Errors
+    /// [`Misuse`] before the head or after the end; `write` is not called then.
+    pub fn send_with(mut self, end: EndStream, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Misuse> {
+        let connection = &mut *self.connection;
+        let slot = connection.streams.get_mut(self.key).expect("a view is made of a live stream");
+        body_is_open(slot)?;
+        match connection.outbound.data(slot, end, write) {
+            Queued::Yes => connection.streams.mark_ready(self.key),
+            Queued::No if end == EndStream::Yes => self.finish(),
+            Queued::No => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the stream with trailers, after whatever is queued.
+    ///
+    /// # Errors
+    /// [`Misuse`] before the head or after the end.
+    pub fn send_trailers(mut self, fields: &FieldList) -> Result<(), Misuse> {
+        let slot = self.slot();
+        body_is_open(slot)?;
+        if !slot.queue.is_empty() {
+            slot.queue.tail = Tail::Trailers(fields.clone());
+            slot.send = SendState::Ending;
+            return Ok(());
+        }
+        let id = slot.id;
+        slot.send = SendState::Closed;
+        self.connection.outbound.block(id, fields, EndStream::Yes);
+        self.finish();
+        Ok(())
+    }
+
+    /// Octets that may still be queued. When it is zero, stop producing until [`Connection::poll_writable`] names the stream.
+    #[must_use]
+    pub fn send_room(&mut self) -> usize {
+        let connection = &mut *self.connection;
+        let slot = connection.streams.get_mut(self.key).expect("a view is made of a live stream");
+        connection.outbound.room(slot)
+    }
+
+    /// Octets that wait on the stream.
+    #[must_use]
+    pub fn queued(&mut self) -> usize {
+        self.slot().queue.len()
+    }
+
+    /// Ends the stream in both directions with RST_STREAM; what was queued is dropped. The key is dead after this.
+    pub fn reset(mut self, code: ErrorCode) {
+        let id = self.slot().id;
+        self.connection.streams.remove(self.key, true);
+        self.connection.outbound.rst_stream(id, code);
+    }
+
+    /// Notes `bytes` of received payload as consumed, so that the peer may send as many more. They are announced when half
+    /// of the window was consumed.
+    pub fn credit(&mut self, bytes: u32) {
+        let window = self.connection.config.stream_window;
+        let slot = self.slot();
+        if slot.recv == RecvState::Closed {
+            return;
+        }
+        slot.recv_window.credit(bytes);
+        let id = slot.id;
+        if let Some(increment) = slot.recv_window.take_announcement(window) {
+            self.connection.outbound.control(|out| frame::write_window_update(out, id, increment));
+        }
+    }
+
+    /// Whether the end was sent or is queued.
+    #[must_use]
+    pub fn is_send_closed(&mut self) -> bool {
+        matches!(self.slot().send, SendState::Ending | SendState::Closed)
+    }
+
+    /// Whether the peer's end has arrived.
+    #[must_use]
+    pub fn is_recv_closed(&mut self) -> bool {
+        self.slot().recv == RecvState::Closed
+    }
+
+    fn finish(&mut self) {
+        let connection = &mut *self.connection;
+        connection.outbound.finish(&mut connection.streams, self.key);
+    }
+}
+
+#[inline]
+fn body_is_open(slot: &Slot) -> Result<(), Misuse> {
+    match slot.send {
+        SendState::Body => Ok(()),
+        SendState::Head => Err(Misuse::BeforeHead),
+        SendState::Ending | SendState::Closed => Err(Misuse::AfterEnd),
+    }
+}
