@@ -37,6 +37,9 @@ mod huffman;
 mod integer;
 mod static_table;
 
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
+
 pub use decoder::{DecodeError, Decoder, ListLimits, Outcome};
 pub use encoder::{Encoder, Indexing};
 
