@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use proc_macro2::TokenStream;
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -12,7 +11,7 @@ use crate::check::EnumPrefix;
 use crate::output::{self, Generated};
 use crate::parse::{self, Parsed};
 use crate::paths::PathMap;
-use crate::service::{Build, Package, Stubs, WellKnownTypes, Wishes};
+use crate::service::{Build, Package, Stubs, WellKnownTypes};
 
 /// Options for what is generated, under the names that tonic has for them.
 ///
@@ -31,25 +30,25 @@ use crate::service::{Build, Package, Stubs, WellKnownTypes, Wishes};
 #[derive(Clone, Debug)]
 #[must_use = "nothing is generated until `compile_protos` or `compile_fds` is called"]
 pub struct Builder {
-    server: Build,
-    stubs: Stubs,
-    package: Package,
-    well_known_types: WellKnownTypes,
-    enum_prefix: EnumPrefix,
-    crate_path: String,
-    codec_path: Option<String>,
+    pub(crate) server: Build,
+    pub(crate) stubs: Stubs,
+    pub(crate) package: Package,
+    pub(crate) well_known_types: WellKnownTypes,
+    pub(crate) enum_prefix: EnumPrefix,
+    pub(crate) crate_path: String,
+    pub(crate) codec_path: Option<String>,
     out_dir: Option<PathBuf>,
     include_file: Option<PathBuf>,
     file_descriptor_set_path: Option<PathBuf>,
     source: Source,
     rerun: Rerun,
-    default_package_filename: String,
-    type_names: bool,
-    messages: Vec<MessageOption>,
-    comments_disabled: PathMap<()>,
-    server_mod_attributes: PathMap<String>,
-    server_attributes: PathMap<String>,
-    trait_attributes: PathMap<String>,
+    pub(crate) default_package_filename: String,
+    pub(crate) type_names: TypeNames,
+    pub(crate) messages: Vec<MessageOption>,
+    pub(crate) comments_disabled: PathMap<()>,
+    pub(crate) server_mod_attributes: PathMap<String>,
+    pub(crate) server_attributes: PathMap<String>,
+    pub(crate) trait_attributes: PathMap<String>,
 }
 
 /// Where descriptors come from.
@@ -57,6 +56,13 @@ pub struct Builder {
 enum Source {
     Protos,
     DescriptorSet,
+}
+
+/// Whether messages know their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TypeNames {
+    Known,
+    Unknown,
 }
 
 /// Whether Cargo is told which files were read.
@@ -68,7 +74,7 @@ enum Rerun {
 
 /// An option that prost-build acts on, with its path.
 #[derive(Clone, Debug)]
-enum MessageOption {
+pub(crate) enum MessageOption {
     TypeAttribute(String, String),
     MessageAttribute(String, String),
     EnumAttribute(String, String),
@@ -101,7 +107,7 @@ pub fn configure() -> Builder {
         // Set for build scripts, and for nothing else that Cargo runs.
         rerun: if env::var_os("OUT_DIR").is_some() { Rerun::Emit } else { Rerun::Silent },
         default_package_filename: "_".to_owned(),
-        type_names: false,
+        type_names: TypeNames::Unknown,
         messages: Vec::new(),
         comments_disabled: PathMap::default(),
         server_mod_attributes: PathMap::default(),
@@ -254,7 +260,7 @@ impl Builder {
 
     /// Lets messages know their names: implements `prost::Name`, which `Any` goes by.
     pub fn enable_type_names(mut self) -> Builder {
-        self.type_names = true;
+        self.type_names = TypeNames::Known;
         self
     }
 
@@ -393,119 +399,10 @@ impl Builder {
     pub(crate) fn include_file_name(&self) -> Option<&Path> {
         self.include_file.as_deref()
     }
-
-    fn prost_config(&self) -> prost_build::Config {
-        let mut config = prost_build::Config::new();
-        // Laying out is done once, over messages and services together, and without panicking.
-        config.format(false);
-        config.prost_path(format!("{}::prost", self.crate_path));
-        config.prost_types_path(format!("{}::prost_types", self.crate_path));
-        config.default_package_filename(&self.default_package_filename);
-        if self.well_known_types == WellKnownTypes::Generated {
-            config.compile_well_known_types();
-        }
-        if self.enum_prefix == EnumPrefix::Retain {
-            config.retain_enum_prefix();
-        }
-        if self.type_names {
-            config.enable_type_names();
-        }
-        let mut bytes = Vec::new();
-        let mut maps = Vec::new();
-        let mut comments = Vec::new();
-        let mut debug = Vec::new();
-        for option in &self.messages {
-            // What prost-build takes as a list replaces the list before, so those are gathered first.
-            match option {
-                MessageOption::TypeAttribute(path, text) => config.type_attribute(path, text),
-                MessageOption::MessageAttribute(path, text) => config.message_attribute(path, text),
-                MessageOption::EnumAttribute(path, text) => config.enum_attribute(path, text),
-                MessageOption::FieldAttribute(path, text) => config.field_attribute(path, text),
-                MessageOption::ExternPath(proto, rust) => config.extern_path(proto, rust),
-                MessageOption::Boxed(path) => config.boxed(path),
-                MessageOption::TypeNameDomain(path, domain) => config.type_name_domain([path], domain),
-                MessageOption::Bytes(path) => push(&mut bytes, path, &mut config),
-                MessageOption::BtreeMap(path) => push(&mut maps, path, &mut config),
-                MessageOption::DisableComments(path) => push(&mut comments, path, &mut config),
-                MessageOption::SkipDebug(path) => push(&mut debug, path, &mut config),
-            };
-        }
-        config.bytes(bytes).btree_map(maps).disable_comments(comments).skip_debug(debug);
-        config
-    }
-
-    fn wishes(&self) -> Result<Wishes, CodegenError> {
-        let is_absolute = self.crate_path.starts_with("::") || self.crate_path.starts_with("crate");
-        if !is_absolute {
-            let reason = format!("`crate_path` must be absolute, and `{}` is not", self.crate_path);
-            return Err(CodegenError::new(reason));
-        }
-        let codec = self.codec_path.clone();
-        let codec = codec.unwrap_or_else(|| format!("{}::codegen::ProstCodec", self.crate_path));
-        for option in &self.messages {
-            check_message_option(option)?;
-        }
-        Ok(Wishes {
-            crate_path: path("crate_path", &self.crate_path)?,
-            codec_path: path("codec_path", &codec)?,
-            server: self.server,
-            stubs: self.stubs,
-            package: self.package,
-            well_known_types: self.well_known_types,
-            comments_disabled: self.comments_disabled.clone(),
-            server_mod_attributes: attributes("server_mod_attribute", &self.server_mod_attributes)?,
-            server_attributes: attributes("server_attribute", &self.server_attributes)?,
-            trait_attributes: attributes("trait_attribute", &self.trait_attributes)?,
-        })
-    }
 }
 
 fn owned(text: impl AsRef<str>) -> String {
     text.as_ref().to_owned()
-}
-
-fn push<'a, C>(list: &mut Vec<String>, path: &str, config: &'a mut C) -> &'a mut C {
-    list.push(path.to_owned());
-    config
-}
-
-/// Says which option is wrong, where the code as a whole could only say that something is.
-fn check_message_option(option: &MessageOption) -> Result<(), CodegenError> {
-    match option {
-        MessageOption::TypeAttribute(_, text) => attribute("type_attribute", text).map(drop),
-        MessageOption::MessageAttribute(_, text) => attribute("message_attribute", text).map(drop),
-        MessageOption::EnumAttribute(_, text) => attribute("enum_attribute", text).map(drop),
-        MessageOption::FieldAttribute(_, text) => attribute("field_attribute", text).map(drop),
-        MessageOption::ExternPath(_, rust) => match syn::parse_str::<syn::Type>(rust) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(not_rust("extern_path", "a path", rust, &error)),
-        },
-        _ => Ok(()),
-    }
-}
-
-fn attributes(option: &str, texts: &PathMap<String>) -> Result<PathMap<TokenStream>, CodegenError> {
-    let mut parsed = PathMap::default();
-    for (path, text) in texts.iter() {
-        parsed.insert(path.clone(), attribute(option, text)?);
-    }
-    Ok(parsed)
-}
-
-/// One or more attributes.
-fn attribute(option: &str, text: &str) -> Result<TokenStream, CodegenError> {
-    let parser = |input: syn::parse::ParseStream<'_>| input.call(syn::Attribute::parse_outer);
-    let attributes = syn::parse::Parser::parse_str(parser, text)
-        .map_err(|error| not_rust(option, "an attribute", text, &error))?;
-    Ok(quote::quote!(#(#attributes)*))
-}
-
-fn path(option: &str, text: &str) -> Result<syn::Path, CodegenError> {
-    syn::parse_str(text).map_err(|error| not_rust(option, "a path", text, &error))
-}
-
-fn not_rust(option: &str, what: &str, text: &str, error: &syn::Error) -> CodegenError {
-    CodegenError::new(format!("`{option}` wants {what}, and `{text}` is none: {error}"))
 }
 
 /// Writes a file unless it is like that already: what is newer than its users makes Cargo build them again.

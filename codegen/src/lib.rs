@@ -38,6 +38,7 @@ mod paths;
 pub mod plugin;
 mod server;
 mod service;
+mod settle;
 mod tag;
 
 use std::path::Path;
