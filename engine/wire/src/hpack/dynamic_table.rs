@@ -11,7 +11,7 @@
 
 use super::DYNAMIC_FIRST;
 use super::static_table;
-use crate::field::{Entry, Field};
+use crate::field::{Entry, Field, Name};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -74,10 +74,16 @@ impl DynamicTable {
         Some(self.resolve(self.entries[position]))
     }
 
-    /// The dynamic fields with their indices, oldest first.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, Row<'_>)> {
-        let last = DYNAMIC_FIRST + self.entries.len() - 1;
-        self.entries.iter().enumerate().map(move |(age, &entry)| (last - age, self.resolve(entry)))
+    /// The dynamic fields of a name with their indices, oldest first.
+    pub(super) fn rows_of(&self, known: Name) -> impl Iterator<Item = (usize, Row<'_>)> {
+        let last = DYNAMIC_FIRST + self.entries.len();
+        let named = self.entries.iter().enumerate().filter(move |(_, entry)| entry.known == known);
+        named.map(move |(position, &entry)| (last - 1 - position, self.resolve(entry)))
+    }
+
+    /// The names in the table, a bit for each name's number.
+    pub(super) fn names(&self) -> u32 {
+        self.entries.iter().fold(0, |names, entry| names | 1 << entry.known.number())
     }
 
     /// Can a field of this size be inserted without an eviction?
@@ -160,7 +166,7 @@ fn to_u32(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::{Marks, Name};
+    use crate::field::Marks;
     use proptest::prelude::*;
 
     impl DynamicTable {
@@ -199,9 +205,19 @@ mod tests {
         assert_eq!(name(63), Some(&b"x-a"[..]));
         assert_eq!(name(64), None);
         assert_eq!(name(usize::MAX), None);
-        let rows: Vec<_> = table.rows().map(|(index, row)| (index, row.field().value)).collect();
-        assert_eq!(rows, [(63, &b"1"[..]), (62, b"trailers")]);
-        assert_eq!(table.size(), 3 + 1 + 2 + 8 + 64);
+        insert(&mut table, b"te", b"");
+        let rows =
+            |known| table.rows_of(known).map(|(index, row)| (index, row.field().value)).collect::<Vec<_>>();
+        assert_eq!(rows(Name::Te), [(63, &b"trailers"[..]), (62, b"")]);
+        assert_eq!(rows(Name::Other), [(64, &b"1"[..])]);
+        assert_eq!(rows(Name::Path), []);
+        assert_eq!(table.names(), 1 << Name::Te.number() | 1 << Name::Other.number());
+        assert_eq!(table.size(), 3 + 1 + 2 + 8 + 2 + 3 * 32);
+    }
+
+    /// The first octets of the names, newest first.
+    fn names(table: &DynamicTable) -> Vec<u8> {
+        fields(table).iter().map(|(name, _)| name[0]).collect()
     }
 
     #[test]
@@ -210,10 +226,10 @@ mod tests {
         for name in [b"a", b"b", b"c", b"d"] {
             insert(&mut table, name, b"1");
         }
-        assert_eq!(table.rows().map(|(_, row)| row.field().name[0]).collect::<Vec<_>>(), b"bcd");
+        assert_eq!(names(&table), b"dcb");
         assert!(!table.has_room(33));
         table.resize(2 * 34 + 33);
-        assert_eq!(table.rows().map(|(_, row)| row.field().name[0]).collect::<Vec<_>>(), b"cd");
+        assert_eq!(names(&table), b"dc");
         assert!(table.has_room(33));
         assert!(!table.has_room(34));
         insert(&mut table, b"large", &[b'v'; 100]);
@@ -221,7 +237,7 @@ mod tests {
         insert(&mut table, b"e", b"1");
         assert_eq!(table.len(), 1);
         table.resize(0);
-        assert_eq!((table.len(), table.rows().count()), (0, 0));
+        assert_eq!((table.len(), table.names()), (0, 0));
         insert(&mut table, b"", b"");
         assert_eq!(table.len(), 0);
     }
@@ -257,7 +273,10 @@ mod tests {
         /// A list of pairs, trimmed at its end, is the reference.
         #[test]
         fn it_is_a_queue_bounded_by_its_size(
-            steps in prop::collection::vec((0_u32..20, prop::sample::select(&["x-a", "te", ":path", ""][..]), 0_usize..200), 1..120)
+            steps in prop::collection::vec(
+                (0_u32..20, prop::sample::select(&["x-a", "te", ":path", ""][..]), 0_usize..200),
+                1..120,
+            )
         ) {
             let mut table = DynamicTable::new(700);
             let (mut model, mut bound) = (Vec::<(Vec<u8>, Vec<u8>)>::new(), 700);

@@ -6,7 +6,7 @@
 //! field that differs in each call push out those that do not, and moves every index each time.
 //!
 //! Does not: choose the fields' order, which is the caller's, or use more than 4096 octets of table, whatever the peer
-//! allows (limits: SETTINGS against the encoder).
+//! allows: what a peer says in SETTINGS is no reason to hold more memory.
 //!
 //! Invariant: the table holds what the peer's table holds once it has decoded all blocks begun so far.
 
@@ -96,7 +96,7 @@ impl Encoder {
         self.size = size.min(self.size_cap);
         self.size_lowest = self.size_lowest.min(self.size);
         self.table.resize(self.size);
-        self.names = self.table.rows().fold(0, |names, (_, row)| names | bit(row.entry.known));
+        self.names = self.table.names();
     }
 
     /// The dynamic table's size by RFC 7541, section 4.1.
@@ -166,7 +166,7 @@ impl Encoder {
             return found;
         }
         // The table is short and never churns, so what comes in every call was inserted first and is found first.
-        for (index, row) in self.table.rows().filter(|(_, row)| row.entry.known == known) {
+        for (index, row) in self.table.rows_of(known) {
             let there = row.field();
             if there.name == name {
                 if there.value == value {
