@@ -136,7 +136,9 @@ def encoder_story(number, random):
             if target != used:
                 encoder.header_table_size = used = target
         fields = call_fields(random)
-        assert story.block(encoder.encode(fields, huffman=not random.one_in(3))) == fields
+        got = story.block(encoder.encode(fields, huffman=not random.one_in(3)))
+        # hpack's encoder gives a sensitive field by its index if it was once inserted, so the mark may be lost.
+        assert [field[:2] for field in got] == [field[:2] for field in fields]
     return story
 
 
