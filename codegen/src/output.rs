@@ -132,3 +132,33 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(package: &str) -> Generated {
+        let modules = package.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        Generated { modules, file_name: format!("{package}.rs"), content: String::new() }
+    }
+
+    #[test]
+    fn an_include_file_nests_modules_as_packages_are() {
+        let files = [file(""), file("a.b"), file("a.b.c"), file("d")];
+        let text = include_file(&files, |name| format!("concat!(env!(\"OUT_DIR\"), \"/{name}\")"));
+        let expected = r#"include!(concat!(env!("OUT_DIR"), "/.rs"));
+pub mod a {
+    pub mod b {
+        include!(concat!(env!("OUT_DIR"), "/a.b.rs"));
+        pub mod c {
+            include!(concat!(env!("OUT_DIR"), "/a.b.c.rs"));
+        }
+    }
+}
+pub mod d {
+    include!(concat!(env!("OUT_DIR"), "/d.rs"));
+}
+"#;
+        assert_eq!(text, format!("{HEADER}{expected}"));
+    }
+}

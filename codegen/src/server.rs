@@ -18,7 +18,17 @@ pub(crate) fn generate(service: &Service<'_>) -> TokenStream {
         #[doc = #module_docs]
         #module_attributes
         pub mod #module {
-            #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+            // Whoever includes this module has lints of their own, which are about code that somebody wrote.
+            #![allow(
+                async_fn_in_trait,
+                dead_code,
+                deprecated,
+                missing_debug_implementations,
+                missing_docs,
+                unused_variables,
+                clippy::all,
+                clippy::pedantic
+            )]
             #service_trait
             #server
             #registration

@@ -30,7 +30,16 @@ pub struct HelloReply {
 }
 /// Generated server implementation of `golden.greeter.Greeter`.
 pub mod greeter_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// Greets.
     ///
     /// More than one way of it is offered.
@@ -213,7 +222,16 @@ pub mod greeter_server {
 }
 /// Generated server implementation of `golden.greeter.OldGreeter`.
 pub mod old_greeter_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// Nobody calls this any more.
     #[deprecated]
     pub trait OldGreeter: ::core::marker::Sized + 'static {

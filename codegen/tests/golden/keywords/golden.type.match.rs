@@ -80,7 +80,16 @@ pub mod string {
 }
 /// Generated server implementation of `golden.type.match.Match`.
 pub mod match_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.type.match.Match` implements.
     pub trait Match: ::core::marker::Sized + 'static {
         async fn r#type(
@@ -283,7 +292,16 @@ pub mod match_server {
 }
 /// Generated server implementation of `golden.type.match.Result`.
 pub mod result_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.type.match.Result` implements.
     pub trait Result: ::core::marker::Sized + 'static {
         /// The responses of `/golden.type.match.Result/Stream`.
@@ -379,7 +397,16 @@ pub mod result_server {
 }
 /// Generated server implementation of `golden.type.match.Status`.
 pub mod status_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.type.match.Status` implements.
     pub trait Status: ::core::marker::Sized + 'static {
         async fn streaming(
@@ -470,7 +497,16 @@ pub mod status_server {
 }
 /// Generated server implementation of `golden.type.match.T`.
 pub mod t_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.type.match.T` implements.
     pub trait T: ::core::marker::Sized + 'static {
         async fn t(
@@ -561,7 +597,16 @@ pub mod t_server {
 }
 /// Generated server implementation of `golden.type.match.Self`.
 pub mod self_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.type.match.Self` implements.
     pub trait Self_: ::core::marker::Sized + 'static {
         async fn i(
@@ -652,7 +697,16 @@ pub mod self_server {
 }
 /// Generated server implementation of `golden.type.match.empty`.
 pub mod empty_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.type.match.empty` implements.
     pub trait Empty: ::core::marker::Sized + 'static {}
     /// Serves a [`Empty`] as `golden.type.match.empty`.

@@ -4,7 +4,16 @@
 pub struct Lonely {}
 /// Generated server implementation of `LonelyService`.
 pub mod lonely_service_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `LonelyService` implements.
     pub trait LonelyService: ::core::marker::Sized + 'static {
         async fn call(

@@ -74,7 +74,16 @@ impl ::corelane::prost::Name for Picture {
 /// Generated server implementation of `Pictures`.
 #[allow(clippy::all)]
 pub mod pictures_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `Pictures` implements.
     #[diagnostic::on_unimplemented(message = "no pictures here")]
     pub trait Pictures: ::core::marker::Sized + 'static {

@@ -13,7 +13,16 @@ pub mod inner {
 }
 /// Generated server implementation of `golden.outer.inner.v1.InnerService`.
 pub mod inner_service_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.outer.inner.v1.InnerService` implements.
     pub trait InnerService: ::core::marker::Sized + 'static {
         async fn call(

@@ -7,7 +7,16 @@ pub struct Outer {
 }
 /// Generated server implementation of `golden.outer.OuterService`.
 pub mod outer_service_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.outer.OuterService` implements.
     pub trait OuterService: ::core::marker::Sized + 'static {
         /// The responses of `/golden.outer.OuterService/Call`.

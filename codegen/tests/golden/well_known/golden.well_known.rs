@@ -11,7 +11,16 @@ pub struct Envelope {
 }
 /// Generated server implementation of `golden.well_known.WellKnown`.
 pub mod well_known_server {
-    #![allow(async_fn_in_trait, dead_code, deprecated, missing_docs, unused_variables)]
+    #![allow(
+        async_fn_in_trait,
+        dead_code,
+        deprecated,
+        missing_debug_implementations,
+        missing_docs,
+        unused_variables,
+        clippy::all,
+        clippy::pedantic
+    )]
     /// What a server of `golden.well_known.WellKnown` implements.
     pub trait WellKnown: ::core::marker::Sized + 'static {
         async fn empty(
