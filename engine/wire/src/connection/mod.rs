@@ -5,7 +5,7 @@
 //! stream(key).send_…() ─> streams ──> outbound ─> output()
 //! ```
 //!
-//! The receiving half ([`inbound`]), the streams and the sending half ([`outbound`]) each change their own state only; this
+//! The receiving half (`inbound`), the streams and the sending half (`outbound`) each change their own state only; this
 //! file routes what one of them finds to the others. A call to [`Connection::receive`] takes frames from the input's front
 //! until one makes an event, so that there is no queue of events to bound: the payload of an event is a range of the
 //! input, and the fields of an event stay readable until the next call.
