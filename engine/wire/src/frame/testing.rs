@@ -48,3 +48,30 @@ pub(crate) fn parse_all(mut bytes: &[u8]) -> Vec<Result<Frame<'_>, FrameError>> 
     }
     frames
 }
+
+/// Seeded random numbers (splitmix64), for the fuzz bodies: the same run every time.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    /// Up to `max` random bytes.
+    pub(crate) fn bytes(&mut self, max: u64) -> Vec<u8> {
+        let len = self.next() % (max + 1);
+        (0..len).map(|_| self.byte()).collect()
+    }
+}
