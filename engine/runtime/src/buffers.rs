@@ -1,0 +1,125 @@
+//! A worker's buffers: large ones to receive into, bounded and waited for in order, and spare ones for output.
+//!
+//! Does not: own the small receive buffer of a connection, or the output that waits in one.
+//!
+//! Invariant: while somebody waits, a buffer that comes back goes to the first who does and never to the pool.
+
+use crate::inbox::{Inbox, signal};
+use crate::limits::{OUTPUT_BYTES, OUTPUT_SPARE_BYTES_MAX, OUTPUT_SPARES_MAX};
+use corelane_memory::BufferPool;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// See the module.
+pub(crate) struct Buffers {
+    pool: RefCell<BufferPool>,
+    waiting: RefCell<VecDeque<Rc<Inbox>>>,
+    spares: RefCell<Vec<Vec<u8>>>,
+    /// Whether the pool was empty when last asked: then idle holders are worth hunting.
+    short: Cell<bool>,
+}
+
+impl Buffers {
+    pub(crate) fn new(bytes: usize, count_max: usize) -> Buffers {
+        Buffers {
+            pool: RefCell::new(BufferPool::new(bytes, count_max)),
+            waiting: RefCell::default(),
+            spares: RefCell::new(Vec::with_capacity(OUTPUT_SPARES_MAX)),
+            short: Cell::new(false),
+        }
+    }
+
+    /// A large receive buffer, unless others wait for one already.
+    pub(crate) fn take(&self) -> Option<Vec<u8>> {
+        let taken = if self.waiting.borrow().is_empty() { self.pool.borrow_mut().take() } else { None };
+        self.short.set(taken.is_none());
+        taken
+    }
+
+    /// Queues for a large receive buffer: it will lie in the inbox.
+    pub(crate) fn wait(&self, inbox: &Rc<Inbox>) {
+        self.waiting.borrow_mut().push_back(inbox.clone());
+    }
+
+    /// No longer queues.
+    pub(crate) fn forget(&self, inbox: &Rc<Inbox>) {
+        self.waiting.borrow_mut().retain(|other| !Rc::ptr_eq(other, inbox));
+    }
+
+    /// Takes a large receive buffer back.
+    pub(crate) fn give(&self, mut buffer: Vec<u8>) {
+        let next = self.waiting.borrow_mut().pop_front();
+        match next {
+            Some(inbox) => {
+                buffer.clear();
+                inbox.granted.set(Some(buffer));
+                inbox.signal(signal::GRANTED);
+            }
+            None => self.pool.borrow_mut().give(buffer),
+        }
+    }
+
+    /// Whether somebody could use a buffer that another one holds idle.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short.get() || !self.waiting.borrow().is_empty()
+    }
+
+    /// An empty buffer for output: the one used last, whose bytes are in the cache.
+    pub(crate) fn take_spare(&self) -> Vec<u8> {
+        self.spares.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(OUTPUT_BYTES))
+    }
+
+    /// Keeps a buffer for later output, if it is of a size worth keeping.
+    pub(crate) fn give_spare(&self, mut buffer: Vec<u8>) {
+        let mut spares = self.spares.borrow_mut();
+        let worth_it = (OUTPUT_BYTES..=OUTPUT_SPARE_BYTES_MAX).contains(&buffer.capacity());
+        if worth_it && spares.len() < OUTPUT_SPARES_MAX {
+            buffer.clear();
+            spares.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corelane_memory::Key;
+
+    fn inbox(index: u32) -> Rc<Inbox> {
+        Rc::new(Inbox::new(Key::from_parts(index, 1)))
+    }
+
+    #[test]
+    fn waiting_connections_are_served_in_order_and_before_newcomers() {
+        let buffers = Buffers::new(64, 1);
+        let held = buffers.take().unwrap();
+        let (first, second) = (inbox(0), inbox(1));
+        assert!(buffers.take().is_none());
+        buffers.wait(&first);
+        buffers.wait(&second);
+
+        buffers.give(held);
+        assert!(buffers.take().is_none(), "the buffer went to the first in the queue");
+        let granted = first.granted.take().unwrap();
+        assert_eq!(first.take_signals(), signal::GRANTED);
+
+        buffers.forget(&second);
+        buffers.give(granted);
+        assert!(second.granted.take().is_none());
+        assert!(buffers.take().is_some());
+    }
+
+    #[test]
+    fn spares_are_bounded_in_number_and_size() {
+        let buffers = Buffers::new(64, 1);
+        buffers.give_spare(Vec::with_capacity(OUTPUT_SPARE_BYTES_MAX + 1));
+        buffers.give_spare(Vec::new());
+        assert_eq!(buffers.take_spare().capacity(), OUTPUT_BYTES, "a new one");
+        for _ in 0..2 * OUTPUT_SPARES_MAX {
+            buffers.give_spare(vec![7; OUTPUT_BYTES]);
+        }
+        assert_eq!(buffers.spares.borrow().len(), OUTPUT_SPARES_MAX);
+        assert!(buffers.take_spare().is_empty());
+    }
+}

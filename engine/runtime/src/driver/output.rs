@@ -1,0 +1,95 @@
+//! A connection's sending side: one write at a time, continued until all of it has left.
+//!
+//! What the protocol produces while a write is under way collects in its output and becomes the next write. The buffers
+//! come from the worker's spares and go back there, so a connection that has nothing to say holds none.
+
+use crate::buffers::Buffers;
+use corelane_wire::connection::Connection;
+use std::io;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Output {
+    /// A write that was cut short, and where to go on.
+    rest: Option<(Vec<u8>, usize)>,
+    /// Where the write in flight began in its buffer.
+    writing_from: Option<usize>,
+}
+
+impl Output {
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing_from.is_some()
+    }
+
+    /// Whether nothing is left to write, in here or in the protocol.
+    pub(super) fn is_done(&self, wire: &Connection) -> bool {
+        self.rest.is_none() && self.writing_from.is_none() && wire.output_len() == 0
+    }
+
+    /// Before the protocol produces anything: makes sure it does so into a buffer that was used before.
+    #[inline]
+    pub(super) fn prepare(wire: &mut Connection, buffers: &Buffers) {
+        if wire.output_len() == 0 {
+            let output = wire.output();
+            if output.capacity() == 0 {
+                *output = buffers.take_spare();
+            }
+        }
+    }
+
+    /// After the protocol has produced: takes the buffer back if it is still empty.
+    #[inline]
+    pub(super) fn release(wire: &mut Connection, buffers: &Buffers) {
+        if wire.output_len() == 0 {
+            let output = wire.output();
+            if output.capacity() != 0 {
+                buffers.give_spare(std::mem::take(output));
+            }
+        }
+    }
+
+    /// The next write: a buffer and where to begin in it.
+    pub(super) fn next(&mut self, wire: &mut Connection) -> Option<(Vec<u8>, usize)> {
+        if self.writing_from.is_some() {
+            return None;
+        }
+        let next = match self.rest.take() {
+            Some(rest) => rest,
+            None if wire.output_len() == 0 => return None,
+            None => (std::mem::take(wire.output()), 0),
+        };
+        self.writing_from = Some(next.1);
+        Some(next)
+    }
+
+    /// A write has completed; says how many bytes it took.
+    ///
+    /// # Errors
+    /// The socket failed, or takes nothing any more.
+    pub(super) fn written(
+        &mut self,
+        result: io::Result<usize>,
+        buffer: Vec<u8>,
+        buffers: &Buffers,
+    ) -> io::Result<usize> {
+        let from = self.writing_from.take().expect("a write was in flight");
+        let bytes = match result {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        if from + bytes < buffer.len() {
+            self.rest = Some((buffer, from + bytes));
+        } else {
+            buffers.give_spare(buffer);
+        }
+        Ok(bytes)
+    }
+
+    /// Drops what has not left.
+    pub(super) fn abandon(&mut self, wire: &mut Connection) {
+        self.rest = None;
+        wire.output().clear();
+    }
+}

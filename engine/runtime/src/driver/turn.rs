@@ -1,0 +1,356 @@
+//! One turn of a connection, step by step, and the steps by which it ends.
+
+use super::input::Arrived;
+use super::output::Output;
+use super::{Driver, Phase};
+use crate::inbox::{Due, signal};
+use crate::limits::{
+    EVENTS_PER_TURN, FLUSH, FORCED, LINGER, LINGER_BYTES_MAX, POLLS_PER_TURN, REFILLS_PER_TURN,
+};
+use crate::session::{CloseReason, Io, Session};
+use crate::timers::Target;
+use corelane_wire::connection::ConnectionError;
+use corelane_wire::frame::ErrorCode;
+use std::io;
+use std::net::Shutdown;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// The session, and its view of the connection: two disjoint parts of a driver.
+macro_rules! session_and_io {
+    ($driver:expr) => {{
+        let io = Io {
+            wire: &mut $driver.wire,
+            now: $driver.now,
+            calls: &mut $driver.calls,
+            later: &mut $driver.later,
+            inbox: &$driver.inbox,
+            worker: &$driver.worker,
+            peer: &$driver.peer,
+        };
+        (&mut $driver.session, io)
+    }};
+}
+
+impl<S: Session> Driver<S> {
+    /// Begins a turn.
+    pub(super) fn begin(&mut self, cx: &Context<'_>) {
+        self.inbox.enter(cx.waker());
+        self.now = self.worker.begin_turn();
+        self.events_left = EVENTS_PER_TURN;
+        self.polls_left = POLLS_PER_TURN;
+    }
+
+    /// Ends a turn; `Ready` when the connection is over.
+    pub(super) fn end(&mut self) -> Poll<()> {
+        if self.phase == Phase::Closing && !self.input.is_reading() && !self.output.is_writing() {
+            self.input.close(&self.worker.buffers, &self.inbox);
+            return Poll::Ready(());
+        }
+        Output::release(&mut self.wire, &self.worker.buffers);
+        self.watch();
+        let idle = self.wire.streams_count() == 0;
+        self.inbox.idle.set(idle);
+        self.inbox.reclaimable.set(idle && self.input.holds_idle());
+        if !self.later.is_empty() {
+            self.inbox.ready.borrow_mut().append(&mut self.later);
+        }
+        if self.has_more() {
+            self.worker.ticker.later(&self.inbox);
+        }
+        self.inbox.leave();
+        Poll::Pending
+    }
+
+    /// Whether another turn would find something to do without anything new happening.
+    fn has_more(&self) -> bool {
+        let input = self.phase == Phase::Open && !self.input.starved && self.wire.wants_input();
+        input || self.inbox.has_notes()
+    }
+
+    /// A read has completed.
+    pub(super) fn received(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
+        self.inbox.reclaimable.set(false);
+        match self.input.arrived(result, buffer) {
+            Arrived::Bytes => {
+                self.inbox.received_ns.set(self.now.as_nanos());
+                self.inbox.quiet.set(false);
+            }
+            Arrived::Nothing => self.input.yield_buffer(&self.worker.buffers),
+            // What came before the end is handed over first.
+            Arrived::End => {}
+            Arrived::Failed(error) => self.abort(&CloseReason::Io(error)),
+        }
+    }
+
+    /// A write has completed.
+    pub(super) fn sent(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
+        match self.output.written(result, buffer, &self.worker.buffers) {
+            Ok(_) => self.touched = true,
+            Err(error) => self.abort(&CloseReason::Io(error)),
+        }
+        self.inbox.writing_since_ns.set(0);
+    }
+
+    /// Everything between the completions and the next operations.
+    pub(super) fn work(&mut self) {
+        let signals = self.inbox.take_signals();
+        if signals != 0 {
+            self.obey(signals);
+        }
+        // Each step may end the connection, and a session that was told so hears nothing more.
+        for step in [Self::feed, Self::tell_timers, Self::poll_calls, Self::settle] {
+            if self.phase == Phase::Open {
+                step(self);
+            }
+        }
+        if self.phase != Phase::Open {
+            self.take_leave();
+        }
+    }
+
+    /// Hands what was received to the protocol, and its events to the session.
+    fn feed(&mut self) {
+        if self.input.starved || self.input.is_reading() {
+            return;
+        }
+        Output::prepare(&mut self.wire, &self.worker.buffers);
+        self.touched = true;
+        while self.events_left > 0 && self.wire.wants_input() {
+            let received = match self.wire.receive(self.now, self.input.unread()) {
+                Ok(received) => received,
+                Err(error) => return self.fail(error),
+            };
+            let consumed = received.consumed;
+            let Some(event) = received.event else {
+                self.input.consume(consumed);
+                self.input.starved = true;
+                break;
+            };
+            self.events_left -= 1;
+            let (session, mut io) = session_and_io!(self);
+            session.event(&mut io, event);
+            self.input.consume(consumed);
+        }
+        if self.input.is_ended() && self.input.starved {
+            self.close(&CloseReason::PeerClosed, FLUSH, Duration::ZERO);
+        }
+    }
+
+    /// Tells the session, or the protocol, about timers that went off.
+    fn tell_timers(&mut self) {
+        if self.inbox.due.borrow().is_empty() {
+            return;
+        }
+        Output::prepare(&mut self.wire, &self.worker.buffers);
+        self.touched = true;
+        let mut due = self.inbox.due.take();
+        for due in due.drain(..) {
+            match due {
+                Due::Call { slot, serial } if self.calls.timer_fired(slot, serial) => {
+                    let (session, mut io) = session_and_io!(self);
+                    session.timer(&mut io, slot);
+                }
+                Due::Call { .. } => {}
+                Due::Connection => {
+                    self.timer = None;
+                    if self.wire.poll_timeout().is_some_and(|at| at <= self.now)
+                        && let Err(error) = self.wire.handle_timeout(self.now)
+                    {
+                        return self.fail(error);
+                    }
+                }
+            }
+        }
+        let mut inbox = self.inbox.due.borrow_mut();
+        if inbox.is_empty() {
+            *inbox = due;
+        }
+    }
+
+    /// Polls the calls that were woken.
+    fn poll_calls(&mut self) {
+        while self.polls_left > 0 && !self.inbox.ready.borrow().is_empty() {
+            Output::prepare(&mut self.wire, &self.worker.buffers);
+            self.touched = true;
+            let mut ready = std::mem::take(&mut self.ready);
+            std::mem::swap(&mut ready, &mut *self.inbox.ready.borrow_mut());
+            let now = ready.len().min(usize::try_from(self.polls_left).unwrap_or(usize::MAX));
+            self.polls_left -= u32::try_from(now).unwrap_or(u32::MAX);
+            for slot in ready.drain(..now) {
+                // Noted before the poll, so that a wake during the poll counts.
+                self.calls.take_wake(slot);
+                let (session, mut io) = session_and_io!(self);
+                session.wake(&mut io, slot);
+            }
+            if ready.is_empty() {
+                self.ready = ready;
+            } else {
+                // The budget is used up: what is left goes before what was woken meanwhile.
+                ready.append(&mut self.inbox.ready.borrow_mut());
+                *self.inbox.ready.borrow_mut() = ready;
+            }
+        }
+    }
+
+    /// Moves what was produced to the output, and lets streams that have room again produce more.
+    fn settle(&mut self) {
+        if !self.touched || self.phase != Phase::Open {
+            return;
+        }
+        self.touched = false;
+        Output::prepare(&mut self.wire, &self.worker.buffers);
+        for _ in 0..REFILLS_PER_TURN {
+            self.wire.transmit(self.now);
+            let mut refilled = false;
+            while let Some((_, tag)) = self.wire.poll_writable() {
+                refilled = true;
+                let (session, mut io) = session_and_io!(self);
+                session.writable(&mut io, tag);
+            }
+            if !refilled {
+                break;
+            }
+        }
+        if self.wire.is_finished() {
+            self.close(&CloseReason::Finished, FLUSH, LINGER);
+        }
+    }
+
+    /// Does what the rest of the worker asked for.
+    fn obey(&mut self, signals: u8) {
+        if signals & (signal::RECLAIM | signal::QUIET) != 0 && self.inbox.reclaimable.get() {
+            self.input.recall();
+        }
+        if signals & signal::QUIET != 0 && self.wire.streams_count() == 0 {
+            self.calls.shrink();
+            self.wire.shrink();
+        }
+        if self.phase != Phase::Open {
+            if signals & (signal::FORCE | signal::STALLED) != 0 {
+                self.shut();
+            }
+            return;
+        }
+        if signals & signal::SCAN != 0 {
+            self.inbox.ready.borrow_mut().extend(self.calls.woken());
+        }
+        if signals & signal::DRAIN != 0 {
+            Output::prepare(&mut self.wire, &self.worker.buffers);
+            self.wire.drain(self.now);
+            let (session, mut io) = session_and_io!(self);
+            session.drain(&mut io);
+            self.touched = true;
+        }
+        if signals & signal::FORCE != 0 {
+            Output::prepare(&mut self.wire, &self.worker.buffers);
+            self.wire.goaway(ErrorCode::NO_ERROR, b"");
+            self.close(&CloseReason::Shutdown, FORCED, FORCED);
+        } else if signals & signal::STALLED != 0 {
+            self.abort(&CloseReason::WriteStalled);
+        }
+    }
+
+    /// Keeps the connection's own timer at the protocol's wish. A timer that is earlier than needed is left: when it goes off,
+    /// the wish is read again.
+    fn watch(&mut self) {
+        let wish = match self.phase {
+            Phase::Open => self.wire.poll_timeout(),
+            Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => Some(until),
+            Phase::Closing => None,
+        };
+        let Some(at) = wish else { return };
+        if self.timer.is_some_and(|(armed, _)| armed <= at) {
+            return;
+        }
+        if let Some((_, timer)) = self.timer.take() {
+            self.worker.timers.cancel(timer);
+        }
+        let target = Target::Connection(self.inbox.key);
+        self.timer = Some((at, self.worker.timers.insert(self.now, at, target)));
+    }
+
+    /// The next write to start.
+    pub(super) fn next_send(&mut self) -> Option<(Vec<u8>, usize)> {
+        if self.phase == Phase::Closing {
+            return None;
+        }
+        let next = self.output.next(&mut self.wire)?;
+        self.inbox.writing_since_ns.set(self.now.as_nanos().max(1));
+        Some(next)
+    }
+
+    /// The buffer of the next read to start.
+    pub(super) fn next_recv(&mut self) -> Option<Vec<u8>> {
+        if self.input.is_reading() || self.input.is_ended() {
+            return None;
+        }
+        let wanted = match self.phase {
+            Phase::Open => self.input.starved && self.events_left > 0 && self.wire.wants_input(),
+            Phase::Flushing { .. } => false,
+            Phase::Lingering { .. } => true,
+            Phase::Closing => false,
+        };
+        if !wanted {
+            return None;
+        }
+        let next = self.input.next(&self.worker.buffers, &self.inbox);
+        if self.worker.buffers.is_short() {
+            self.worker.hunt_buffer();
+        }
+        next
+    }
+
+    /// The peer broke the protocol; the GOAWAY is in the output.
+    fn fail(&mut self, error: ConnectionError) {
+        self.close(&CloseReason::Protocol(error), FLUSH, LINGER);
+    }
+
+    /// The connection is over: the session goes, what is owed is written.
+    fn close(&mut self, reason: &CloseReason, flush: Duration, linger: Duration) {
+        if self.phase == Phase::Open {
+            self.session.closed(reason);
+            self.wire.transmit(self.now);
+            self.phase = Phase::Flushing { until: self.now + flush, linger };
+        }
+    }
+
+    /// The connection is over and nothing more can be said to the peer.
+    fn abort(&mut self, reason: &CloseReason) {
+        if self.phase == Phase::Open {
+            self.session.closed(reason);
+        }
+        self.shut();
+    }
+
+    fn shut(&mut self) {
+        self.output.abandon(&mut self.wire);
+        self.socket.shutdown(Shutdown::Both);
+        self.phase = Phase::Closing;
+    }
+
+    /// The steps of a connection that is over: flush, say goodbye, listen a little, shut.
+    fn take_leave(&mut self) {
+        let now = self.now;
+        if self.inbox.discard_notes() {
+            self.timer = None;
+        }
+        if let Phase::Flushing { until, linger } = self.phase {
+            if self.output.is_done(&self.wire) {
+                self.socket.shutdown(Shutdown::Write);
+                self.phase = Phase::Lingering { until: now + linger, bytes_left: LINGER_BYTES_MAX };
+            } else if until <= now {
+                self.shut();
+            }
+        }
+        if let Phase::Lingering { until, bytes_left } = self.phase {
+            // A read that was in flight when we closed may have brought something; nobody wants it.
+            let discarded = if self.input.is_reading() { 0 } else { self.input.discard() };
+            let bytes_left = bytes_left.saturating_sub(discarded);
+            self.phase = Phase::Lingering { until, bytes_left };
+            if self.input.is_ended() || until <= now || bytes_left == 0 {
+                self.shut();
+            }
+        }
+    }
+}

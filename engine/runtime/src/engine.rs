@@ -1,0 +1,368 @@
+//! Starting and ending: threads, one worker each, and the handle that outlives them.
+
+use crate::backend::{self, BACKEND_VARIABLE, BackendKind, BellRope, Choice, StdListener};
+use crate::config::Config;
+use crate::cores;
+use crate::counters::Counters;
+use crate::error::{StartError, WorkerPanic};
+use crate::home::Home;
+use crate::listen::{self, Address, Bound};
+use crate::session::SessionFactory;
+use crate::worker::{self, Seed};
+use corelane_wire::frame::HEADER_LEN;
+use std::any::Any;
+use std::future::Future;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Starts an engine: binds the addresses, starts the workers, and comes back when all of them serve.
+///
+/// `factory` is called once on every worker's thread, with the worker's number, and makes what makes its sessions; so
+/// neither sessions nor handlers need be `Send`.
+///
+/// # Errors
+/// [`StartError`] says what is wrong with the configuration, the addresses or the machine; nothing is left running.
+pub fn start<F, M>(config: Config, addresses: &[Address], factory: M) -> Result<Handle, StartError>
+where
+    F: SessionFactory,
+    M: Fn(usize) -> F + Send + Sync + 'static,
+{
+    let environment = std::env::var_os(BACKEND_VARIABLE);
+    let choice = backend::choose(config.backend, environment.as_deref(), backend::probe)?;
+    let plan = cores::plan(&config.workers, &cores::available())?;
+    if addresses.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    let mut bound = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        bound.push(listen::bind(address, plan.len(), config.port_sharing)?);
+    }
+    let addresses: Vec<Address> = bound.iter().map(|bound| bound.address.clone()).collect();
+    announce(&config, &choice, &plan, &addresses);
+
+    let files = addresses.iter().filter_map(socket_file).collect();
+    let mut handle = Handle { addresses, backend: choice.kind, workers: Vec::new(), files };
+    let factory = Arc::new(factory);
+    let (report, reports) = channel();
+    let listeners = deal(bound, plan.len());
+    for ((index, core), listeners) in plan.iter().copied().enumerate().zip(listeners) {
+        let post = Post { index, core, kind: choice.kind, config: config.clone(), listeners };
+        // What was started before is drained by the handle's drop.
+        handle.workers.push(post.start(factory.clone(), report.clone())?);
+    }
+    drop(report);
+    await_reports(&reports, plan.len())?;
+    Ok(handle)
+}
+
+/// One line that says what was started, and why this way.
+fn announce(config: &Config, choice: &Choice, plan: &[Option<usize>], addresses: &[Address]) {
+    let addresses: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    let cores: Vec<usize> = plan.iter().copied().flatten().collect();
+    tracing::info!(
+        backend = %choice.kind,
+        why = choice.why,
+        workers = plan.len(),
+        ?cores,
+        addresses = addresses.join(", "),
+        memory_per_worker = %config.limits.memory_per_worker(receive_bytes(config)),
+        "starting"
+    );
+}
+
+/// Bytes of a large receive buffer: any frame that our SETTINGS allow must fit, with its header.
+fn receive_bytes(config: &Config) -> usize {
+    let frame =
+        usize::try_from(config.wire.max_frame_size).expect("a u32 fits where Linux runs") + HEADER_LEN;
+    crate::limits::RECEIVE_BYTES.max(frame)
+}
+
+/// The file of a Unix socket, which is ours to remove.
+fn socket_file(address: &Address) -> Option<PathBuf> {
+    match address {
+        Address::Unix(path) => Some(path.clone()),
+        Address::Tcp(_) => None,
+    }
+}
+
+/// Gives every worker its listener of each address.
+fn deal(bound: Vec<Bound>, workers: usize) -> Vec<Vec<StdListener>> {
+    let mut hands: Vec<Vec<StdListener>> = (0..workers).map(|_| Vec::new()).collect();
+    for bound in bound {
+        for (hand, listener) in hands.iter_mut().zip(bound.listeners) {
+            hand.push(listener);
+        }
+    }
+    hands
+}
+
+/// Waits until every worker serves, or one cannot.
+fn await_reports(reports: &Receiver<Result<(), StartError>>, workers: usize) -> Result<(), StartError> {
+    let mut reported = 0;
+    for report in reports.iter().take(workers) {
+        report?;
+        reported += 1;
+    }
+    // A worker that panics before it serves drops its end without a word; its join tells.
+    assert!(reported == workers, "a worker panicked while it was set up");
+    Ok(())
+}
+
+/// A worker before its thread exists.
+struct Post {
+    index: usize,
+    core: Option<usize>,
+    kind: BackendKind,
+    config: Config,
+    listeners: Vec<StdListener>,
+}
+
+impl Post {
+    fn start<F, M>(
+        self,
+        factory: Arc<M>,
+        report: Sender<Result<(), StartError>>,
+    ) -> Result<Posted, StartError>
+    where
+        F: SessionFactory,
+        M: Fn(usize) -> F + Send + Sync + 'static,
+    {
+        let index = self.index;
+        let set_up = |source| StartError::Worker { index, source };
+        let (rope, bell) = BellRope::pair().map_err(set_up)?;
+        let home = Arc::new(Home::new(rope));
+        // If the worker dies, its sockets must not go on collecting connections that nobody will serve.
+        let mut kept = Vec::with_capacity(self.listeners.len());
+        for listener in &self.listeners {
+            kept.push(listener.try_clone().map_err(set_up)?);
+        }
+        let thread = thread::Builder::new().name(format!("corelane-{index}")).spawn({
+            let home = home.clone();
+            move || {
+                let ran = catch_unwind(AssertUnwindSafe(|| self.run(&*factory, home, bell, &report)));
+                drop(report);
+                let panic = ran.err().map(|panic| WorkerPanic { index, message: message_of(&*panic) });
+                if let Some(panic) = &panic {
+                    tracing::error!(%panic, "a worker died; its connections are lost, and it accepts no more");
+                    kept.iter().for_each(StdListener::silence);
+                }
+                panic
+            }
+        });
+        let thread = Mutex::new(Some(thread.map_err(StartError::Thread)?));
+        Ok(Posted { home, thread })
+    }
+
+    /// The life of the worker's thread.
+    fn run<F, M>(
+        self,
+        factory: &M,
+        home: Arc<Home>,
+        bell: UnixStream,
+        report: &Sender<Result<(), StartError>>,
+    ) where
+        F: SessionFactory,
+        M: Fn(usize) -> F,
+    {
+        let index = self.index;
+        if let Some(core) = self.core {
+            cores::pin(core);
+        }
+        // The ring is made on the thread that will use it: SINGLE_ISSUER holds the kernel to that.
+        let ran = backend::run(self.kind, async {
+            let seed = Seed {
+                home,
+                receive_bytes: receive_bytes(&self.config),
+                limits: self.config.limits,
+                wire: self.config.wire,
+                counters: Counters::default(),
+            };
+            let prepared = worker::prepare(seed, bell, self.listeners)
+                .map_err(|source| StartError::Worker { index, source })?;
+            let factory = factory(index);
+            // Nobody listens once one worker could not start.
+            let _ = report.send(Ok(()));
+            worker::serve(prepared, factory, std::future::pending()).await
+        });
+        let ended = ran.unwrap_or_else(|source| {
+            Err(match self.kind {
+                BackendKind::Uring => StartError::UringUnavailable(source),
+                BackendKind::Epoll => StartError::Worker { index, source },
+            })
+        });
+        if let Err(error) = ended {
+            let _ = report.send(Err(error));
+        }
+    }
+}
+
+/// What a panic said.
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(owned).unwrap_or("it did not say why").to_owned()
+}
+
+/// A worker that runs.
+#[derive(Debug)]
+struct Posted {
+    home: Arc<Home>,
+    thread: Mutex<Option<JoinHandle<Option<WorkerPanic>>>>,
+}
+
+impl Posted {
+    /// Waits for the thread; says how the worker ended, the first time.
+    fn join(&self) -> Option<WorkerPanic> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        thread.join().expect("the thread catches its worker's panic")
+    }
+}
+
+/// An engine that runs. Dropping it ends the engine at once: calls in flight are cut off.
+#[derive(Debug)]
+pub struct Handle {
+    addresses: Vec<Address>,
+    backend: BackendKind,
+    workers: Vec<Posted>,
+    /// Files of Unix sockets, removed at the end.
+    files: Vec<PathBuf>,
+}
+
+impl Handle {
+    /// Where the engine listens, in the order in which the addresses were given; a port of 0 has become a number.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Which way of doing I/O the workers take.
+    #[must_use]
+    pub fn backend(&self) -> BackendKind {
+        self.backend
+    }
+
+    /// How many workers run.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Begins to end the engine: nothing more is accepted, what has begun may finish within `grace`, then connections are
+    /// closed. Comes back at once; [`join`](Self::join) waits for the end. A later order can only shorten the grace.
+    pub fn drain(&self, grace: Duration) {
+        for worker in &self.workers {
+            worker.home.drain(grace);
+        }
+    }
+
+    /// What can order a drain from anywhere: a signal handler's thread, a handler of the engine itself.
+    #[must_use]
+    pub fn drainer(&self) -> Drainer {
+        Drainer { homes: self.workers.iter().map(|worker| worker.home.clone()).collect() }
+    }
+
+    /// Waits until all workers have ended, which a drain brings about.
+    ///
+    /// # Errors
+    /// The first worker that panicked; the others ended in their own time.
+    pub fn join(self) -> Result<(), WorkerPanic> {
+        let panics: Vec<_> = self.workers.iter().filter_map(Posted::join).collect();
+        panics.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.drain(Duration::ZERO);
+        for worker in &self.workers {
+            worker.join();
+        }
+        for file in &self.files {
+            // Somebody may have been faster.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// Orders a drain, from any thread.
+#[derive(Clone, Debug)]
+pub struct Drainer {
+    homes: Arc<[Arc<Home>]>,
+}
+
+impl Drainer {
+    /// As [`Handle::drain`].
+    pub fn drain(&self, grace: Duration) {
+        for home in &*self.homes {
+            home.drain(grace);
+        }
+    }
+}
+
+/// An address that is bound for one worker, for [`run_local`].
+#[derive(Debug)]
+pub struct LocalListener {
+    address: Address,
+    listener: StdListener,
+    config: Config,
+}
+
+impl LocalListener {
+    /// Binds `address`. Of `config`, the workers and the backend do not matter: there is one worker, and the runtime around
+    /// it was chosen before.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    ///
+    /// # Panics
+    /// Never: one listener was asked for.
+    pub fn bind(config: Config, address: &Address) -> Result<LocalListener, StartError> {
+        let mut bound = listen::bind(address, 1, config.port_sharing)?;
+        let listener = bound.listeners.pop().expect("one listener was asked for");
+        Ok(LocalListener { address: bound.address, listener, config })
+    }
+
+    /// Where it listens; a port of 0 has become a number.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+/// Serves as one worker inside a monoio runtime that the caller owns, with whichever driver and flags, until `shutdown` says
+/// how long calls in flight may still take, and they have ended. The thread is not pinned, and has room for one worker.
+///
+/// # Errors
+/// When the worker cannot be set up.
+///
+/// # Panics
+/// When polled outside of a monoio runtime.
+pub async fn run_local<F: SessionFactory>(
+    listener: LocalListener,
+    factory: F,
+    shutdown: impl Future<Output = Duration>,
+) -> Result<(), StartError> {
+    let LocalListener { address, listener, config } = listener;
+    let set_up = |source| StartError::Worker { index: 0, source };
+    let (rope, bell) = BellRope::pair().map_err(set_up)?;
+    let choice = Choice { kind: backend::running(), why: "the runtime around it".to_owned() };
+    announce(&config, &choice, &[None], std::slice::from_ref(&address));
+    let seed = Seed {
+        home: Arc::new(Home::new(rope)),
+        receive_bytes: receive_bytes(&config),
+        limits: config.limits,
+        wire: config.wire,
+        counters: Counters::default(),
+    };
+    let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;
+    let served = worker::serve(prepared, factory, shutdown).await;
+    if let Some(file) = socket_file(&address) {
+        let _ = std::fs::remove_file(file);
+    }
+    served
+}

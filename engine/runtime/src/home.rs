@@ -1,0 +1,99 @@
+//! What other threads may hold of a worker: a mailbox, a bell, and the order to drain.
+//!
+//! Invariant: after [`Home::post`] and [`Home::drain`] the worker will look: either the bell was rung or an earlier ring is
+//! still unread. A full mailbox loses no wake: the waker's own flag stays up, and the worker looks at all flags.
+
+use crate::backend::BellRope;
+use crate::limits::MAILBOX_MESSAGES_MAX;
+use corelane_memory::{Drained, Key, Mailbox, Wake};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// No drain was ordered.
+const RUNNING: u64 = u64::MAX;
+
+/// A message to a worker.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// The waker of a connection's call was called.
+    Wake { connection: Key, slot: u32 },
+}
+
+/// See the module.
+pub(crate) struct Home {
+    /// Unique in the process.
+    pub(crate) id: u64,
+    mailbox: Mailbox<Letter>,
+    rope: BellRope,
+    /// A letter found no room.
+    overflow: AtomicBool,
+    /// The grace of the drain that was ordered, in milliseconds, or [`RUNNING`].
+    drain_ms: AtomicU64,
+}
+
+impl Home {
+    pub(crate) fn new(rope: BellRope) -> Home {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Home {
+            // Relaxed: only uniqueness matters.
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            mailbox: Mailbox::new(MAILBOX_MESSAGES_MAX),
+            rope,
+            overflow: AtomicBool::new(false),
+            drain_ms: AtomicU64::new(RUNNING),
+        }
+    }
+
+    /// From a foreign thread: leaves a wake.
+    pub(crate) fn post(&self, letter: Letter) {
+        match self.mailbox.push(letter) {
+            Ok(Wake::Ring) => self.rope.pull(),
+            Ok(Wake::AlreadyRung) => {}
+            Err(_) => {
+                // Release pairs with the Acquire in `take_overflow`: the waker's flag, set before, is seen by the scan.
+                // The bell is rung whatever its state: the worker looks at this flag only after it has read a ring, so
+                // a ring that follows the store is a look that follows it.
+                self.overflow.store(true, Ordering::Release);
+                self.rope.pull();
+            }
+        }
+    }
+
+    /// From any thread: orders a drain. Of several orders the shortest grace counts.
+    pub(crate) fn drain(&self, grace: Duration) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(RUNNING).min(RUNNING - 1);
+        // Relaxed: the number is all there is to see, and the ring that follows brings the worker to look.
+        self.drain_ms.fetch_min(grace_ms, Ordering::Relaxed);
+        self.rope.pull();
+    }
+
+    /// For the worker: the grace of the drain that was ordered.
+    pub(crate) fn drain_ordered(&self) -> Option<Duration> {
+        match self.drain_ms.load(Ordering::Relaxed) {
+            RUNNING => None,
+            grace_ms => Some(Duration::from_millis(grace_ms)),
+        }
+    }
+
+    /// For the worker, after a ring: hands over what was posted.
+    pub(crate) fn letters(&self, take: impl FnMut(Letter)) -> Drained {
+        self.mailbox.drain(MAILBOX_MESSAGES_MAX, take)
+    }
+
+    /// For the worker, after the letters: whether some found no room, so that all flags must be looked at.
+    pub(crate) fn take_overflow(&self) -> bool {
+        // Relaxed first: on nearly every visit nothing is there, and a swap would take the line for itself.
+        self.overflow.load(Ordering::Relaxed) && self.overflow.swap(false, Ordering::Acquire)
+    }
+
+    /// For the worker itself: come back for what is left.
+    pub(crate) fn ring(&self) {
+        self.rope.pull();
+    }
+}
+
+impl std::fmt::Debug for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Home").field("id", &self.id).finish_non_exhaustive()
+    }
+}

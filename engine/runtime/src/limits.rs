@@ -1,0 +1,183 @@
+//! Every limit of a worker: its name, its reason, its default, and what they add up to.
+//!
+//! What one connection may hold inside the protocol (streams, windows, header lists) is limited by `wire`'s own
+//! configuration; here is what a worker holds around that.
+
+use corelane_wire::frame::HEADER_LEN;
+use std::fmt;
+use std::time::Duration;
+
+/// Connections that wait to be accepted, for each listener. A burst of 2,000 against a backlog of 128 costs some of them a
+/// second (a repeated SYN); the kernel caps this at `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Connections of one worker. One more is closed as soon as it is accepted, which the client sees at once, while an
+/// unaccepted one would hang in the backlog.
+pub const CONNECTIONS_MAX: u32 = 16_384;
+
+/// Bytes of the buffer that every connection has for itself: a few small calls or a PING fit in, so that an idle or
+/// lightly used connection never holds one of the large buffers.
+pub const RECEIVE_SMALL_BYTES: usize = 512;
+
+/// Bytes of a large receive buffer: one read takes a whole batch of calls or four frames of payload. Larger if our SETTINGS
+/// allow larger frames, since a frame must fit in with its header.
+pub const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// Large receive buffers of one worker. A connection that finds none reads with its small buffer; one whose next frame
+/// does not fit into that waits, and an idle holder is asked to give its buffer back.
+pub const RECEIVE_BUFFERS_MAX: usize = 256;
+
+/// Reads in a row that would have fitted into the small buffer, after which a large one is given back.
+pub const SMALL_READS_MAX: u8 = 64;
+
+/// Frames with an event that one connection may hand to its session in one turn: about 60 us of work. The rest waits
+/// for the other connections' turns.
+pub const EVENTS_PER_TURN: u32 = 512;
+
+/// Calls of one connection that are polled in one turn because they were woken.
+pub const POLLS_PER_TURN: u32 = 128;
+
+/// Rounds in one turn of "transmit, and let the streams that have room again produce more".
+pub const REFILLS_PER_TURN: u32 = 4;
+
+/// Connections that a listener accepts before others have their turn.
+pub const ACCEPTS_PER_TURN: u32 = 64;
+
+/// Messages from foreign threads that wait for one worker. When it is full, a wake is not lost but found by a scan.
+pub const MAILBOX_MESSAGES_MAX: usize = 4096;
+
+/// Output buffers that a worker keeps for reuse.
+pub const OUTPUT_SPARES_MAX: usize = 64;
+
+/// Bytes of capacity up to which an output buffer is kept for reuse; a larger one, made by a large reply, is freed.
+pub const OUTPUT_SPARE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of capacity with which an output buffer starts.
+pub const OUTPUT_BYTES: usize = 4 * 1024;
+
+/// How long a write may make no progress before its connection is closed: a peer that does not read must not hold
+/// what we owe it for ever.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+
+/// How long the last bytes of a connection (a GOAWAY, replies) may take to leave once it is over.
+pub const FLUSH: Duration = Duration::from_secs(2);
+
+/// How long we go on reading after our last byte, so that what the peer still had under way does not become
+/// a reset that overtakes our GOAWAY.
+pub const LINGER: Duration = Duration::from_millis(500);
+
+/// Bytes that are read and thrown away while lingering.
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The flush and the linger of a connection that a drain ends by force.
+pub const FORCED: Duration = Duration::from_millis(250);
+
+/// How often a worker looks over all of its connections: idle buffers, stalled writes.
+pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// Pauses of a listener after an error that will not pass by itself at once (no descriptors left): doubled from the
+/// first to the last.
+pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+
+/// At most one line about failed accepts for each listener in this time.
+pub const ACCEPT_LOG: Duration = Duration::from_secs(1);
+
+/// How far a buffer hunt goes through the connections for one waiting connection.
+pub const RECLAIM_SCAN: usize = 64;
+
+/// Bytes that the kernel maps for a ring of 4096 entries and four times as many completions.
+const RING_BYTES: usize = 4096 * 64 + 4 * 4096 * 16;
+
+/// Bytes that a connection takes in a worker besides its buffers: task, session's frame, wakers, slots. Measured with
+/// an empty session (2026-11, x86-64) and rounded up.
+const CONNECTION_BYTES: usize = 2 * 1024;
+
+const _: () =
+    assert!(RECEIVE_BYTES >= 16 * 1024 + HEADER_LEN, "a partial frame must find room to become whole");
+const _: () = assert!(RECEIVE_SMALL_BYTES >= 64, "the client's preface and first SETTINGS should fit");
+const _: () = assert!(OUTPUT_BYTES <= OUTPUT_SPARE_BYTES_MAX, "a fresh output buffer must be worth keeping");
+const _: () = assert!(FORCED.as_nanos() <= FLUSH.as_nanos(), "force must not take longer than courtesy");
+const _: () = assert!(SWEEP.as_nanos() * 4 <= WRITE_STALL.as_nanos(), "a stall must be noticed in good time");
+const _: () = assert!(RECEIVE_BUFFERS_MAX >= 2, "one connection must not be able to hold all large buffers");
+
+/// The limits of each worker that a configuration may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// [`CONNECTIONS_MAX`].
+    pub connections_max: u32,
+    /// [`RECEIVE_BUFFERS_MAX`]; at least 2.
+    pub receive_buffers_max: usize,
+    /// [`WRITE_STALL`].
+    pub write_stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: CONNECTIONS_MAX,
+            receive_buffers_max: RECEIVE_BUFFERS_MAX,
+            write_stall: WRITE_STALL,
+        }
+    }
+}
+
+/// What a worker may hold at most, one line for each consumer. Windows, streams and handlers come on top: `wire`'s
+/// configuration and the service decide about them.
+///
+/// ```
+/// use corelane_runtime::limits::{Limits, RECEIVE_BYTES};
+///
+/// let memory = Limits::default().memory_per_worker(RECEIVE_BYTES);
+/// assert_eq!(memory.total_bytes(), memory.lines().iter().map(|line| line.1).sum::<usize>());
+/// println!("{memory}"); // "ring 0.5 MiB + receive buffers 16.0 MiB + …"
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    lines: [(&'static str, usize); 6],
+}
+
+impl Limits {
+    /// The sum of what these limits allow a worker whose large receive buffers are of `receive_bytes`
+    /// ([`RECEIVE_BYTES`] unless frames may be larger).
+    #[must_use]
+    pub fn memory_per_worker(&self, receive_bytes: usize) -> Memory {
+        let connections = usize::try_from(self.connections_max).expect("a u32 fits where Linux runs");
+        Memory {
+            lines: [
+                ("ring", RING_BYTES),
+                ("receive buffers", self.receive_buffers_max * receive_bytes),
+                ("spare output buffers", OUTPUT_SPARES_MAX * OUTPUT_SPARE_BYTES_MAX),
+                ("mailbox", MAILBOX_MESSAGES_MAX * 32),
+                ("small receive buffers", connections * RECEIVE_SMALL_BYTES),
+                ("connections", connections * CONNECTION_BYTES),
+            ],
+        }
+    }
+}
+
+impl Memory {
+    /// The consumers and the bytes that each may hold.
+    #[must_use]
+    pub fn lines(&self) -> &[(&'static str, usize)] {
+        &self.lines
+    }
+
+    /// The sum of all lines.
+    #[must_use]
+    pub fn total_bytes(&self) -> usize {
+        self.lines.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Tenths by integers: a budget needs no more, and a float would need a cast.
+        let mib = |bytes: usize| (bytes / (1024 * 1024), bytes % (1024 * 1024) * 10 / (1024 * 1024));
+        for (index, (name, bytes)) in self.lines.iter().enumerate() {
+            let (whole, tenths) = mib(*bytes);
+            write!(f, "{}{name} {whole}.{tenths} MiB", if index == 0 { "" } else { " + " })?;
+        }
+        let (whole, tenths) = mib(self.total_bytes());
+        write!(f, " = {whole}.{tenths} MiB")
+    }
+}

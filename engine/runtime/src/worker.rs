@@ -1,0 +1,403 @@
+//! A worker: everything one thread owns, and the tasks that serve all of its connections together.
+//!
+//! The tasks: the post (reads the bell, delivers what foreign threads left), the timer (waits for the alarm), the
+//! ticker's two, and one for each listener. All of them end before the worker does, since what monoio is left
+//! holding when its runtime is dropped, it leaks.
+//!
+//! Does not: know the protocol or the session; those live in [`crate::driver`], one for each connection.
+
+use crate::accept;
+use crate::backend::{self, Alarm, Bell, BellRope, Listener, StdListener};
+use crate::buffers::Buffers;
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::error::StartError;
+use crate::home::{Home, Letter};
+use crate::inbox::{Due, Inbox, signal};
+use crate::limits::{Limits, RECLAIM_SCAN, SWEEP};
+use crate::session::SessionFactory;
+use crate::signal::Signal;
+use crate::ticker::Ticker;
+use crate::timers::{Target, Timers};
+use corelane_memory::{Drained, Key, Slab};
+use corelane_wire::Instant;
+use corelane_wire::connection::Config as WireConfig;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+thread_local! {
+    /// The worker of this thread, while it runs.
+    static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+}
+
+/// The worker of this thread, if it is one.
+pub(crate) fn current() -> Option<Rc<Worker>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Delivers a wake if this thread is the worker `home`; says whether it was.
+pub(crate) fn wake_here(home: u64, connection: Key, slot: u32) -> bool {
+    let delivered = CURRENT.try_with(|current| match &*current.borrow() {
+        Some(worker) if worker.home.id == home => {
+            worker.wake(connection, slot);
+            true
+        }
+        _ => false,
+    });
+    // Without thread-locals the thread is ending, so it is nobody's worker any more.
+    delivered.unwrap_or(false)
+}
+
+/// What a worker is made from.
+pub(crate) struct Seed {
+    pub(crate) home: Arc<Home>,
+    pub(crate) limits: Limits,
+    pub(crate) wire: WireConfig,
+    pub(crate) receive_bytes: usize,
+    pub(crate) counters: Counters,
+}
+
+/// See the module.
+pub(crate) struct Worker {
+    pub(crate) home: Arc<Home>,
+    pub(crate) limits: Limits,
+    pub(crate) wire: WireConfig,
+    pub(crate) counters: Counters,
+    clock: Clock,
+    now: Cell<Instant>,
+    pub(crate) timers: Timers,
+    pub(crate) ticker: Rc<Ticker>,
+    pub(crate) buffers: Buffers,
+    connections: RefCell<Slab<Rc<Inbox>>>,
+    /// Where the last hunt for an idle buffer stopped.
+    hunted: Cell<u32>,
+    /// Targets that are being told; kept for its storage.
+    due: RefCell<Vec<Target>>,
+    /// A drain has begun.
+    pub(crate) draining: Signal,
+    /// Listeners that still accept.
+    listeners: Cell<usize>,
+    /// Nothing is left to serve.
+    over: Rc<Signal>,
+}
+
+impl Worker {
+    /// Makes the worker of this thread's runtime.
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    fn new(seed: Seed, rope: BellRope) -> io::Result<Worker> {
+        let clock = Clock::start();
+        let now = clock.read();
+        Ok(Worker {
+            clock,
+            now: Cell::new(now),
+            timers: Timers::new(Alarm::new()?, now),
+            ticker: Rc::new(Ticker::new(rope)),
+            buffers: Buffers::new(seed.receive_bytes, seed.limits.receive_buffers_max),
+            connections: RefCell::new(Slab::new(seed.limits.connections_max)),
+            home: seed.home,
+            limits: seed.limits,
+            wire: seed.wire,
+            counters: seed.counters,
+            hunted: Cell::new(0),
+            due: RefCell::default(),
+            draining: Signal::default(),
+            listeners: Cell::new(0),
+            over: Rc::default(),
+        })
+    }
+
+    /// Reads the clock: once a turn. Timers that are due are told on this occasion.
+    #[inline]
+    pub(crate) fn begin_turn(&self) -> Instant {
+        let now = self.clock.read();
+        self.now.set(now);
+        if self.timers.is_due(now) {
+            self.expire(now);
+        }
+        now
+    }
+
+    /// The time of this very moment, for what is counted from now and not from the turn's beginning.
+    pub(crate) fn read_clock(&self) -> Instant {
+        self.clock.read()
+    }
+
+    /// The time of this turn.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// A place for a connection, or `None` when the worker has as many as it may.
+    pub(crate) fn admit(&self) -> Option<Rc<Inbox>> {
+        let mut connections = self.connections.borrow_mut();
+        let inbox = Rc::new(Inbox::new(connections.vacant_key()?));
+        let key = connections.insert(inbox.clone()).ok()?;
+        debug_assert_eq!(key, inbox.key);
+        Some(inbox)
+    }
+
+    /// A connection's task has ended.
+    pub(crate) fn dismiss(&self, inbox: &Inbox) {
+        self.connections.borrow_mut().remove(inbox.key);
+        self.counters.connections.set(self.connections.borrow().len());
+        self.check_over();
+    }
+
+    /// Connections of this worker.
+    pub(crate) fn connections_count(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// A listener begins or ends.
+    pub(crate) fn listener_ended(&self) {
+        self.listeners.set(self.listeners.get() - 1);
+        self.check_over();
+    }
+
+    fn check_over(&self) {
+        if self.draining.is_set() && self.listeners.get() == 0 && self.connections.borrow().is_empty() {
+            self.over.set();
+        }
+    }
+
+    fn inbox(&self, key: Key) -> Option<Rc<Inbox>> {
+        self.connections.borrow().get(key).cloned()
+    }
+
+    /// A call's waker was called.
+    fn wake(&self, connection: Key, slot: u32) {
+        if let Some(inbox) = self.connections.borrow().get(connection) {
+            inbox.ready.borrow_mut().push(slot);
+            inbox.notify();
+        }
+    }
+
+    /// Tells everybody whose timer is due.
+    fn expire(&self, now: Instant) {
+        let mut due = self.due.take();
+        self.timers.expire(now, &mut due);
+        for target in due.drain(..) {
+            match target {
+                Target::Call { connection, slot, serial } => self.due(connection, Due::Call { slot, serial }),
+                Target::Connection(connection) => self.due(connection, Due::Connection),
+                Target::Sleep(sleeper) => {
+                    sleeper.over.set(true);
+                    let waker = sleeper.waker.take();
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                }
+                Target::Sweep => self.sweep(now),
+                Target::DrainOver => self.signal_all(signal::FORCE),
+            }
+        }
+        *self.due.borrow_mut() = due;
+    }
+
+    fn due(&self, connection: Key, due: Due) {
+        if let Some(inbox) = self.inbox(connection) {
+            inbox.due.borrow_mut().push(due);
+            inbox.notify();
+        }
+    }
+
+    fn signal_all(&self, signal: u8) {
+        for (_, inbox) in self.connections.borrow().iter() {
+            inbox.signal(signal);
+        }
+    }
+
+    /// Looks over all connections: who holds a large buffer for nothing, whose peer does not read.
+    fn sweep(&self, now: Instant) {
+        let quiet_since = now.as_nanos().saturating_sub(nanos(SWEEP));
+        let stalled_since = now.as_nanos().saturating_sub(nanos(self.limits.write_stall));
+        for (_, inbox) in self.connections.borrow().iter() {
+            if inbox.idle.get() && !inbox.quiet.get() && inbox.received_ns.get() <= quiet_since {
+                inbox.quiet.set(true);
+                inbox.signal(signal::QUIET);
+            }
+            let writing_since = inbox.writing_since_ns.get();
+            if writing_since != 0 && writing_since <= stalled_since {
+                inbox.signal(signal::STALLED);
+            }
+        }
+        self.timers.insert(now, now + SWEEP, Target::Sweep);
+    }
+
+    /// Somebody waits for a large buffer: asks one connection that holds one for nothing to give it back. The search
+    /// goes on where the last one stopped, so that the loss goes round.
+    pub(crate) fn hunt_buffer(&self) {
+        let connections = self.connections.borrow();
+        let slots = u32::try_from(connections.capacity()).unwrap_or(u32::MAX).max(1);
+        for _ in 0..RECLAIM_SCAN {
+            let index = self.hunted.replace((self.hunted.get() + 1) % slots);
+            if let Some((_, inbox)) = connections.at(index)
+                && inbox.reclaimable.get()
+            {
+                inbox.signal(signal::RECLAIM);
+                return;
+            }
+        }
+    }
+
+    /// No longer accepts, and lets every connection finish what it has begun, for at most `grace`.
+    pub(crate) fn drain(&self, grace: Duration) {
+        let now = self.begin_turn();
+        if !self.draining.is_set() {
+            self.draining.set();
+            self.signal_all(signal::DRAIN);
+        }
+        self.timers.insert(now, now + grace, Target::DrainOver);
+        self.check_over();
+    }
+
+    /// The task that hears the bell.
+    async fn post(&self, mut bell: Bell) {
+        let mut grace = Duration::MAX;
+        while let Some(Ok(())) = self.over.unless(bell.rung()).await {
+            self.begin_turn();
+            let drained = self.home.letters(|letter| match letter {
+                Letter::Wake { connection, slot } => self.wake(connection, slot),
+            });
+            if self.home.take_overflow() {
+                self.signal_all(signal::SCAN);
+            }
+            if drained == Drained::More {
+                self.home.ring();
+            }
+            if let Some(ordered) = self.home.drain_ordered().filter(|ordered| *ordered < grace) {
+                grace = ordered;
+                self.drain(grace);
+            }
+        }
+    }
+
+    /// The task that hears the alarm.
+    async fn clockwork(&self) {
+        while let Some(waited) = self.over.unless(self.timers.gone_off()).await {
+            if let Err(error) = waited {
+                tracing::error!(%error, "cannot wait for the worker's timer");
+                return;
+            }
+            let now = self.begin_turn();
+            self.timers.rearm(now);
+        }
+    }
+}
+
+/// A worker that is set up on its thread's runtime and serves nobody yet.
+pub(crate) struct Prepared {
+    worker: Rc<Worker>,
+    bell: Bell,
+    beat: Bell,
+    listeners: Vec<Listener>,
+}
+
+/// Makes the worker of this thread's runtime, with everything that can fail. `bell` is the end of its home's rope.
+///
+/// # Errors
+/// When descriptors run out.
+pub(crate) fn prepare(seed: Seed, bell: UnixStream, listeners: Vec<StdListener>) -> io::Result<Prepared> {
+    let (rope, beat) = BellRope::pair()?;
+    Ok(Prepared {
+        bell: Bell::new(bell)?,
+        beat: Bell::new(beat)?,
+        listeners: listeners.into_iter().map(Listener::new).collect::<io::Result<_>>()?,
+        worker: Rc::new(Worker::new(seed, rope)?),
+    })
+}
+
+/// Counts the worker's own tasks, so that it outlives them.
+#[derive(Default)]
+struct Tasks {
+    running: Cell<usize>,
+    ended: Signal,
+}
+
+impl Tasks {
+    fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let tasks = self.clone();
+        tasks.running.set(tasks.running.get() + 1);
+        backend::spawn(async move {
+            task.await;
+            tasks.running.set(tasks.running.get() - 1);
+            if tasks.running.get() == 0 {
+                tasks.ended.set();
+            }
+        });
+    }
+}
+
+/// Makes a worker the one of its thread, until dropped.
+struct Installed;
+
+impl Installed {
+    fn install(worker: &Rc<Worker>) -> Result<Installed, StartError> {
+        CURRENT.with_borrow_mut(|current| match current {
+            Some(_) => Err(StartError::WorkerExists),
+            None => {
+                *current = Some(worker.clone());
+                Ok(Installed)
+            }
+        })
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        // Taken out before it is dropped: what a worker holds may ask for the current one while it goes.
+        let worker = CURRENT.with_borrow_mut(Option::take);
+        drop(worker);
+    }
+}
+
+/// Serves until a drain has ended; `stop` may order one.
+///
+/// # Errors
+/// [`StartError::WorkerExists`] if this thread runs one already.
+pub(crate) async fn serve<F: SessionFactory>(
+    prepared: Prepared,
+    factory: F,
+    stop: impl Future<Output = Duration>,
+) -> Result<(), StartError> {
+    let Prepared { worker, bell, beat, listeners } = prepared;
+    let _installed = Installed::install(&worker)?;
+    let tasks = Rc::new(Tasks::default());
+    let over = worker.over.clone();
+
+    let (ticker, until) = (worker.ticker.clone(), over.clone());
+    tasks.spawn(async move { ticker.echo(&until).await });
+    let (ticker, until) = (worker.ticker.clone(), over.clone());
+    tasks.spawn(async move { ticker.beat(beat, &until).await });
+    let clerk = worker.clone();
+    tasks.spawn(async move { clerk.post(bell).await });
+    let clerk = worker.clone();
+    tasks.spawn(async move { clerk.clockwork().await });
+    let now = worker.begin_turn();
+    worker.timers.insert(now, now + SWEEP, Target::Sweep);
+
+    let factory = Rc::new(factory);
+    worker.listeners.set(listeners.len());
+    for listener in listeners {
+        tasks.spawn(accept::listen(worker.clone(), listener, factory.clone()));
+    }
+    if let Some(grace) = over.unless(stop).await {
+        worker.drain(grace);
+    }
+    over.wait().await;
+    tasks.ended.wait().await;
+    Ok(())
+}
+
+/// A duration as the nanoseconds that time is counted in.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
