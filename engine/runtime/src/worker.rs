@@ -151,11 +151,6 @@ impl Worker {
         self.check_over();
     }
 
-    /// Connections of this worker.
-    pub(crate) fn connections_count(&self) -> usize {
-        self.connections.borrow().len()
-    }
-
     /// A listener begins or ends.
     pub(crate) fn listener_ended(&self) {
         self.listeners.set(self.listeners.get() - 1);

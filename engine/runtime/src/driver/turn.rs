@@ -3,6 +3,7 @@
 use super::input::Arrived;
 use super::output::Output;
 use super::{Driver, Phase};
+use crate::counters::add;
 use crate::inbox::{Due, signal};
 use crate::limits::{
     EVENTS_PER_TURN, FLUSH, FORCED, LINGER, LINGER_BYTES_MAX, POLLS_PER_TURN, REFILLS_PER_TURN,
@@ -71,6 +72,7 @@ impl<S: Session> Driver<S> {
     /// A read has completed.
     pub(super) fn received(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
         self.inbox.reclaimable.set(false);
+        add(&self.worker.counters.bytes_received, *result.as_ref().unwrap_or(&0));
         match self.input.arrived(result, buffer) {
             Arrived::Bytes => {
                 self.inbox.received_ns.set(self.now.as_nanos());
@@ -86,7 +88,10 @@ impl<S: Session> Driver<S> {
     /// A write has completed.
     pub(super) fn sent(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
         match self.output.written(result, buffer, &self.worker.buffers) {
-            Ok(_) => self.touched = true,
+            Ok(bytes) => {
+                add(&self.worker.counters.bytes_sent, bytes);
+                self.touched = true;
+            }
             Err(error) => self.abort(&CloseReason::Io(error)),
         }
         self.inbox.writing_since_ns.set(0);
