@@ -156,8 +156,8 @@ mod tests {
         let (a_storage, b_storage) = (a.as_ptr(), b.as_ptr());
         pool.give(a);
         pool.give(b);
-        assert_eq!(pool.take().unwrap().as_ptr(), b_storage);
-        assert_eq!(pool.take().unwrap().as_ptr(), a_storage);
+        let taken = [pool.take().unwrap(), pool.take().unwrap()];
+        assert_eq!(taken.each_ref().map(|buffer| buffer.as_ptr()), [b_storage, a_storage]);
     }
 
     #[test]
