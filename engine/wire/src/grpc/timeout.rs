@@ -1,0 +1,99 @@
+//! `grpc-timeout`: at most eight digits and a unit (PROTOCOL-HTTP2.md, "Requests").
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+const DIGITS_MAX: usize = 8;
+const VALUE_MAX: u128 = 99_999_999;
+/// The units, finest first, in nanoseconds.
+const UNITS: [(u8, u64); 6] = [
+    (b'n', 1),
+    (b'u', 1_000),
+    (b'm', 1_000_000),
+    (b'S', 1_000_000_000),
+    (b'M', 60_000_000_000),
+    (b'H', 3_600_000_000_000),
+];
+
+/// Reads a timeout; `None` if it is malformed. One beyond the range of a `Duration` in nanoseconds is the longest there is.
+///
+/// ```
+/// use core::time::Duration;
+/// use corelane_wire::grpc::timeout;
+///
+/// assert_eq!(timeout::parse(b"250m"), Some(Duration::from_millis(250)));
+/// assert_eq!(timeout::parse(b"1 S"), None);
+/// ```
+#[must_use]
+pub fn parse(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > DIGITS_MAX || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let amount = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let (_, nanos) = UNITS.iter().find(|(letter, _)| letter == unit)?;
+    Some(Duration::from_nanos(amount.saturating_mul(*nanos)))
+}
+
+/// Appends a timeout in the finest unit that eight digits allow, rounded up, so that the peer never gives up first.
+pub fn format(timeout: Duration, out: &mut Vec<u8>) {
+    let nanos = timeout.as_nanos();
+    for (letter, unit) in UNITS {
+        let amount = nanos.div_ceil(u128::from(unit));
+        if amount <= VALUE_MAX {
+            return write(amount, letter, out);
+        }
+    }
+    write(VALUE_MAX, b'H', out);
+}
+
+fn write(amount: u128, letter: u8, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; DIGITS_MAX];
+    let mut rest = amount;
+    let mut first = DIGITS_MAX - 1;
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        *digit += (rest % 10) as u8;
+        if *digit != b'0' {
+            first = place;
+        }
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits[first..]);
+    out.push(letter);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn malformed_timeouts_are_refused() {
+        for bad in ["", "1", "S", "123456789S", "-1S", "+1S", "1s", "1 S", "1.5S", "1SS", "\u{0661}S"] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_unit_is_read_and_the_largest_does_not_overflow() {
+        for (text, nanos) in [("1n", 1), ("2u", 2_000), ("3m", 3_000_000), ("00000004S", 4_000_000_000)] {
+            assert_eq!(parse(text.as_bytes()), Some(Duration::from_nanos(nanos)));
+        }
+        assert_eq!(parse(b"5M"), Some(Duration::from_secs(300)));
+        assert_eq!(parse(b"6H"), Some(Duration::from_secs(21_600)));
+        assert_eq!(parse(b"99999999H"), Some(Duration::from_nanos(u64::MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_never_shorter(nanos: u64) {
+            let timeout = Duration::from_nanos(nanos);
+            let mut out = Vec::new();
+            format(timeout, &mut out);
+            let read = parse(&out).unwrap();
+            prop_assert!(read >= timeout || read == Duration::from_nanos(u64::MAX));
+            prop_assert!(read - timeout <= timeout / 1_000_000 + Duration::from_secs(3_600) * u32::from(nanos > u64::MAX / 2));
+        }
+    }
+}
