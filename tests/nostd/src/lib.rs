@@ -1,1 +1,0 @@
-//! Links wire without std: the proof of its no_std claim.
