@@ -15,7 +15,7 @@ use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -32,6 +32,7 @@ where
     F: SessionFactory,
     M: Fn(usize) -> F + Send + Sync + 'static,
 {
+    config.wire.validate().map_err(StartError::Wire)?;
     let environment = std::env::var_os(BACKEND_VARIABLE);
     let choice = backend::choose(config.backend, environment.as_deref(), backend::probe)?;
     let plan = cores::plan(&config.workers, &cores::available())?;
@@ -56,7 +57,10 @@ where
         handle.workers.push(post.start(factory.clone(), report.clone())?);
     }
     drop(report);
-    await_reports(&reports, plan.len())?;
+    // Each worker reports once that it serves, or why it does not.
+    for report in reports.iter().take(plan.len()) {
+        report?;
+    }
     Ok(handle)
 }
 
@@ -101,18 +105,6 @@ fn deal(bound: Vec<Bound>, workers: usize) -> Vec<Vec<StdListener>> {
     hands
 }
 
-/// Waits until every worker serves, or one cannot.
-fn await_reports(reports: &Receiver<Result<(), StartError>>, workers: usize) -> Result<(), StartError> {
-    let mut reported = 0;
-    for report in reports.iter().take(workers) {
-        report?;
-        reported += 1;
-    }
-    // A worker that panics before it serves drops its end without a word; its join tells.
-    assert!(reported == workers, "a worker panicked while it was set up");
-    Ok(())
-}
-
 /// A worker before its thread exists.
 struct Post {
     index: usize,
@@ -145,13 +137,11 @@ impl Post {
             let home = home.clone();
             move || {
                 let ran = catch_unwind(AssertUnwindSafe(|| self.run(&*factory, home, bell, &report)));
-                drop(report);
-                let panic = ran.err().map(|panic| WorkerPanic { index, message: message_of(&*panic) });
-                if let Some(panic) = &panic {
-                    tracing::error!(%panic, "a worker died; its connections are lost, and it accepts no more");
-                    kept.iter().for_each(StdListener::silence);
-                }
-                panic
+                let panic = WorkerPanic { index, message: message_of(&*ran.err()?) };
+                tracing::error!(%panic, "a worker died; its connections are lost, and it accepts no more");
+                kept.iter().for_each(StdListener::silence);
+                let _ = report.send(Err(StartError::Panic(panic.clone())));
+                Some(panic)
             }
         });
         let thread = Mutex::new(Some(thread.map_err(StartError::Thread)?));
@@ -322,6 +312,7 @@ impl LocalListener {
     /// # Panics
     /// Never: one listener was asked for.
     pub fn bind(config: Config, address: &Address) -> Result<LocalListener, StartError> {
+        config.wire.validate().map_err(StartError::Wire)?;
         let mut bound = listen::bind(address, 1, config.port_sharing)?;
         let listener = bound.listeners.pop().expect("one listener was asked for");
         Ok(LocalListener { address: bound.address, listener, config })

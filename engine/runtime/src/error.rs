@@ -1,6 +1,7 @@
 //! What can go wrong while an engine starts or ends, for the person who reads the message.
 
 use crate::listen::Address;
+use corelane_wire::connection::ConfigError;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -39,6 +40,8 @@ pub enum StartError {
         /// The value found.
         value: String,
     },
+    /// The settings of connections are not what RFC 9113 allows.
+    Wire(ConfigError),
     /// A worker's thread could not be made.
     Thread(io::Error),
     /// A worker could not be set up.
@@ -48,6 +51,8 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A worker panicked before it served: the factory did, most likely.
+    Panic(WorkerPanic),
     /// This thread already runs a worker; a thread has room for one.
     WorkerExists,
 }
@@ -68,8 +73,10 @@ impl fmt::Display for StartError {
             StartError::UnknownBackend { value } => {
                 write!(f, "CORELANE_BACKEND is {value:?}, which is neither \"uring\" nor \"epoll\"")
             }
+            StartError::Wire(source) => write!(f, "the settings of connections are invalid: {source}"),
             StartError::Thread(source) => write!(f, "cannot start a worker's thread: {source}"),
             StartError::Worker { index, source } => write!(f, "cannot set up worker {index}: {source}"),
+            StartError::Panic(panic) => panic.fmt(f),
             StartError::WorkerExists => f.write_str("this thread already runs a worker"),
         }
     }
@@ -82,6 +89,8 @@ impl Error for StartError {
             | StartError::UringUnavailable(source)
             | StartError::Thread(source)
             | StartError::Worker { source, .. } => Some(source),
+            StartError::Wire(source) => Some(source),
+            StartError::Panic(panic) => Some(panic),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 mod support;
 
 use corelane_runtime::{Address, Config, Workers};
+use std::sync::atomic::Ordering;
 use support::{Client, eventually, on_both, serve, serve_at, serve_with};
 
 #[test]
@@ -131,5 +132,96 @@ fn a_connection_too_many_is_closed_at_once() {
             }
             next.replies[&key].ended
         });
+    });
+}
+
+#[test]
+fn more_wakes_than_the_mailbox_holds_are_not_lost() {
+    on_both(|backend| {
+        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        config.wire.max_concurrent_streams = 6_000;
+        let (handle, log) = serve_with(config);
+        let mut client = Client::connect(&handle);
+        client.call("/echo", b"settings are exchanged");
+        let mut keys = Vec::new();
+        for _ in 0..60 {
+            keys.extend((0..100).map(|_| client.open("/park", b"")));
+            client.flush();
+        }
+        eventually("all calls are parked", || log.parked.lock().unwrap().len() == 6_000);
+        // While the worker is deaf, all of them are woken from here: 4,096 letters find room.
+        let mut blocker = Client::connect(&handle);
+        blocker.open("/block/100", b"");
+        blocker.flush();
+        eventually("the worker is deaf", || log.spins.load(Ordering::Relaxed) == 1);
+        for waker in log.parked.lock().unwrap().drain(..) {
+            waker.wake();
+        }
+        for key in keys {
+            assert_eq!(client.finish(key).body, b"woken");
+        }
+    });
+}
+
+#[test]
+fn few_large_buffers_go_round() {
+    on_both(|backend| {
+        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        config.limits.receive_buffers_max = 2;
+        let (handle, _) = serve_with(config);
+        let body = vec![b'b'; 100_000];
+        // Each keeps its large buffer for the next call, until somebody else needs it.
+        let mut clients: Vec<_> = (0..6).map(|_| Client::connect(&handle)).collect();
+        for _ in 0..3 {
+            for client in &mut clients {
+                assert!(client.call("/echo", &body) == body);
+            }
+        }
+        std::thread::scope(|scope| {
+            for client in &mut clients {
+                scope.spawn(|| (0..20).for_each(|_| assert!(client.call("/echo", &body) == body)));
+            }
+        });
+    });
+}
+
+#[test]
+fn an_idle_connection_gives_its_large_buffer_back_and_goes_on() {
+    on_both(|backend| {
+        let (handle, _) = serve(backend);
+        let mut client = Client::connect(&handle);
+        let body = vec![b'b'; 100_000];
+        assert!(client.call("/echo", &body) == body);
+        // Two sweeps of the worker, told by its own clock.
+        client.call("/sleep/2500", b"x");
+        let mut quiet = Client::connect(&handle);
+        assert!(quiet.call("/echo", &body) == body);
+        client.call("/sleep/2500", b"x");
+        assert!(quiet.call("/echo", &body) == body);
+    });
+}
+
+#[test]
+fn no_descriptor_is_inherited() {
+    on_both(|backend| {
+        let (handle, _) = serve(backend);
+        let mut client = Client::connect(&handle);
+        client.call("/echo", b"x");
+        let mut seen = 0;
+        for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+            let fd = entry.unwrap().file_name().into_string().unwrap();
+            // Descriptors of other tests may be gone by now; the test program's own three are inherited from its parent.
+            let Ok(info) = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")) else { continue };
+            let Ok(target) = std::fs::read_link(format!("/proc/self/fd/{fd}")) else { continue };
+            let target = target.to_string_lossy().into_owned();
+            if !target.starts_with("socket:") && !target.starts_with("anon_inode:") {
+                continue;
+            }
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+            let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
+            assert!(flags & 0o2_000_000 != 0, "{target} would be inherited: flags {flags:o}");
+            seen += 1;
+        }
+        assert!(seen >= 8, "a listener, a connection, bells, a timer and a ring or epoll: {seen}");
     });
 }

@@ -32,6 +32,7 @@ pub struct Log {
     pub spins: AtomicU64,
     pub cancelled: AtomicU64,
     pub workers: Mutex<Vec<usize>>,
+    pub parked: Mutex<Vec<std::task::Waker>>,
 }
 
 pub struct Factory {
@@ -116,6 +117,17 @@ impl Echo {
                 call.body = body;
                 return io.set_timer(slot, io.now + Duration::from_millis(number));
             }
+            "core" => {
+                let cores: Vec<usize> =
+                    core_affinity::get_core_ids().unwrap().into_iter().map(|core| core.id).collect();
+                return self.reply(io, slot, format!("{cores:?}").as_bytes());
+            }
+            // What a session must never do, to make its worker deaf for a while.
+            "block" => {
+                log.spins.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(number));
+                return self.reply(io, slot, b"");
+            }
             "panic" => panic!("a session that panics"),
             "sleep" => Box::pin(async move {
                 let mut guard = Guard(log, false);
@@ -141,6 +153,19 @@ impl Echo {
                 .await
             }),
             "thread" => Box::pin(foreign(body)),
+            // Waits for whoever takes its waker from the log.
+            "park" => Box::pin(async move {
+                let mut parked = false;
+                std::future::poll_fn(|cx| {
+                    if std::mem::replace(&mut parked, true) {
+                        return Poll::Ready(());
+                    }
+                    log.parked.lock().unwrap().push(cx.waker().clone());
+                    Poll::Pending
+                })
+                .await;
+                b"woken".to_vec()
+            }),
             other => panic!("no such path: {other}"),
         };
         call.handler = Some(handler);
@@ -291,8 +316,8 @@ pub struct Reply {
     pub reset: Option<ErrorCode>,
 }
 
-pub trait Transport: Read + Write {}
-impl<T: Read + Write> Transport for T {}
+pub trait Transport: Read + Write + Send {}
+impl<T: Read + Write + Send> Transport for T {}
 
 /// A blocking client of one connection.
 pub struct Client {
