@@ -39,7 +39,7 @@ pub(crate) async fn listen<F: SessionFactory>(worker: Rc<Worker>, listener: List
             Ok(Progress::Emptied) | Err(_) => break,
         }
     }
-    drop(listener);
+    listener.close();
     worker.listener_ended();
 }
 

@@ -11,6 +11,12 @@ use std::time::Duration;
 /// second (a repeated SYN); the kernel caps this at `net.core.somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4096;
 
+/// How long a start waits for a port that a dying process still holds, and how often it looks.
+pub const PORT_WAIT: Duration = Duration::from_millis(200);
+
+/// See [`PORT_WAIT`].
+pub const PORT_WAIT_STEP: Duration = Duration::from_millis(5);
+
 /// Connections of one worker. One more is closed as soon as it is accepted, which the client sees at once, while an
 /// unaccepted one would hang in the backlog.
 pub const CONNECTIONS_MAX: u32 = 16_384;

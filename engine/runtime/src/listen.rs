@@ -7,7 +7,7 @@
 
 use crate::backend::StdListener;
 use crate::error::StartError;
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{LISTEN_BACKLOG, PORT_WAIT, PORT_WAIT_STEP};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
@@ -16,6 +16,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Where one listens, or where a connection comes from or leads to.
 ///
@@ -110,9 +111,7 @@ pub(crate) fn bind(address: &Address, workers: usize, sharing: PortSharing) -> R
 
 fn bind_tcp(address: SocketAddr, workers: usize, sharing: PortSharing) -> io::Result<Bound> {
     if sharing == PortSharing::Exclusive && address.port() != 0 {
-        // SO_REUSEPORT would let a second engine of the same user in unnoticed. A socket without it is refused
-        // if anybody listens there; it is closed again before the first real one is bound.
-        tcp_socket(address)?.bind(&address.into())?;
+        await_free(address)?;
     }
     let mut bound = address;
     let mut listeners = Vec::with_capacity(workers);
@@ -128,6 +127,24 @@ fn bind_tcp(address: SocketAddr, workers: usize, sharing: PortSharing) -> io::Re
         listeners.push(StdListener::Tcp(socket.into()));
     }
     Ok(Bound { address: Address::Tcp(bound), listeners })
+}
+
+/// Checks that nobody listens on `address`. SO_REUSEPORT would let a second engine of the same user in unnoticed; a socket
+/// without it is refused, and is closed again before the first real one is bound.
+///
+/// The kernel takes a ring apart after its process has ended, and until then what the ring waited for stays open: the
+/// listener of a process that was killed goes on listening for 5 to 10 ms. A restart must not stumble over that.
+fn await_free(address: SocketAddr) -> io::Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match tcp_socket(address)?.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && waited < PORT_WAIT => {
+                std::thread::sleep(PORT_WAIT_STEP);
+                waited += PORT_WAIT_STEP;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// A TCP socket with CLOEXEC (socket2 sets it) that may be bound while old connections linger in TIME_WAIT.

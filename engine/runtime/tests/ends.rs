@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::{Client, Log, PATIENCE, eventually, on_both, serve, serve_with};
+use support::{Client, Log, PATIENCE, eventually, on_both, serve, serve_at, serve_with};
 
 /// Long enough that a test which waits for it out of need fails.
 const LONG: Duration = Duration::from_secs(600);
@@ -167,6 +167,24 @@ fn a_drain_serves_what_waits_in_the_accept_queue() {
 }
 
 #[test]
+fn a_port_is_free_when_its_engine_has_ended() {
+    on_both(|backend| {
+        let config = || Config { workers: Workers::Count(2), backend, ..Config::default() };
+        let (mut handle, _) = serve_with(config());
+        let address = handle.addresses()[0].clone();
+        for _ in 0..10 {
+            let mut client = Client::connect(&handle);
+            client.call("/echo", b"x");
+            drop(handle);
+            // Without the waiting that a start does: nobody listens any more.
+            let refused = TcpStream::connect(address.as_tcp().unwrap()).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+            handle = serve_at(config(), std::slice::from_ref(&address)).0;
+        }
+    });
+}
+
+#[test]
 fn a_drain_ends_by_force_when_its_grace_is_over() {
     on_both(|backend| {
         let (handle, log) = serve(backend);
@@ -209,7 +227,9 @@ fn a_worker_that_panics_is_reported_and_the_other_goes_on() {
         // The dead worker's listener is gone, so in the end every new connection meets the living one.
         eventually("the dead worker's listener is gone", || {
             (0..16).all(|_| {
-                let Ok(stream) = TcpStream::connect(handle.addresses()[0].as_tcp().unwrap()) else { return false };
+                let Ok(stream) = TcpStream::connect(handle.addresses()[0].as_tcp().unwrap()) else {
+                    return false;
+                };
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
                 let mut client = Client::over(Box::new(stream));
                 let key = client.open("/echo", b"alive");

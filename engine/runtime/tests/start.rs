@@ -38,7 +38,8 @@ fn impossible_configurations_are_refused() {
 #[test]
 fn workers_run_where_they_were_told_to() {
     on_both(|backend| {
-        let cores: Vec<usize> = core_affinity::get_core_ids().unwrap().into_iter().map(|core| core.id).collect();
+        let cores: Vec<usize> =
+            core_affinity::get_core_ids().unwrap().into_iter().map(|core| core.id).collect();
         let last = *cores.last().unwrap();
         let config = Config { workers: Workers::Cores(vec![last, last]), backend, ..Config::default() };
         let (handle, _) = serve_with(config);
@@ -63,33 +64,31 @@ fn two_engines_live_in_one_process() {
 
 #[test]
 fn a_worker_lives_in_a_runtime_of_the_callers() {
-    fn serve_local() -> impl Future<Output = ()> {
-        async {
-            let log = Arc::new(Log::default());
-            let listener = LocalListener::bind(Config::default(), &"127.0.0.1:0".parse().unwrap()).unwrap();
-            let address = listener.address().clone();
-            let (stop, stopped) = std::sync::mpsc::channel();
-            let client = std::thread::spawn(move || {
-                let mut client = Client::to(&address);
-                assert_eq!(client.call("/echo", b"local"), b"local");
-                assert_eq!(client.call("/sleep/10", b"slept"), b"slept");
-                assert_eq!(client.call("/thread", b"woken"), b"woken");
-                client.open("/spin", b"");
-                assert_eq!(client.call("/echo", b"beside a spinner"), b"beside a spinner");
-                stop.send(()).unwrap();
-                client.read_to_end();
-            });
-            let shutdown = async {
-                while stopped.try_recv().is_err() {
-                    corelane_runtime::sleep(Duration::from_millis(2)).await;
-                }
-                Duration::from_millis(20)
-            };
-            let factory = Factory { log: log.clone(), worker: 0 };
-            run_local(listener, factory, shutdown).await.unwrap();
-            client.join().unwrap();
-            assert_eq!(*log.closed.lock().unwrap(), ["the worker shut down"]);
-        }
+    async fn serve_local() {
+        let log = Arc::new(Log::default());
+        let listener = LocalListener::bind(Config::default(), &"127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address().clone();
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let client = std::thread::spawn(move || {
+            let mut client = Client::to(&address);
+            assert_eq!(client.call("/echo", b"local"), b"local");
+            assert_eq!(client.call("/sleep/10", b"slept"), b"slept");
+            assert_eq!(client.call("/thread", b"woken"), b"woken");
+            client.open("/spin", b"");
+            assert_eq!(client.call("/echo", b"beside a spinner"), b"beside a spinner");
+            stop.send(()).unwrap();
+            client.read_to_end();
+        });
+        let shutdown = async {
+            while stopped.try_recv().is_err() {
+                corelane_runtime::sleep(Duration::from_millis(2)).await;
+            }
+            Duration::from_millis(20)
+        };
+        let factory = Factory { log: log.clone(), worker: 0 };
+        run_local(listener, factory, shutdown).await.unwrap();
+        client.join().unwrap();
+        assert_eq!(*log.closed.lock().unwrap(), ["the worker shut down"]);
     }
     // As an embedding program would build it: none of our flags, no timers.
     monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build().unwrap().block_on(serve_local());
@@ -156,7 +155,9 @@ fn one_line_says_what_was_started() {
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     let address = handle.addresses()[0].to_string();
-    for part in ["INFO", "backend=epoll", "forced by the configuration", "workers=1", "cores=[", &address, "ring 0."] {
+    for part in
+        ["INFO", "backend=epoll", "forced by the configuration", "workers=1", "cores=[", &address, "ring 0."]
+    {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
 }

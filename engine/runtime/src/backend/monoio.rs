@@ -147,13 +147,16 @@ impl StdListener {
         })
     }
 
-    /// Ends listening at once, for every holder of the socket: for a worker that died with its listener in hand.
+    /// Ends listening at once, whoever still holds the socket: what waited for it in a ring holds it until the kernel has
+    /// taken the ring apart, and a dead worker's would collect connections that nobody serves. What waits in the queue is
+    /// reset.
+    ///
+    /// A Unix socket is all workers' together, so it ends with its last holder.
     pub(crate) fn silence(&self) {
-        // Nobody is left who could do anything about a failure.
-        let _ = match self {
-            StdListener::Tcp(listener) => SockRef::from(listener).shutdown(Shutdown::Both),
-            StdListener::Unix(listener) => SockRef::from(listener).shutdown(Shutdown::Both),
-        };
+        if let StdListener::Tcp(listener) = self {
+            // Nobody is left who could do anything about a failure.
+            let _ = SockRef::from(listener).shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -198,6 +201,11 @@ impl Listener {
             PolledListener::Tcp(listener) => listener.readable(false).await,
             PolledListener::Unix(listener) => listener.readable(false).await,
         }
+    }
+
+    /// Ends listening; see [`StdListener::silence`].
+    pub(crate) fn close(self) {
+        self.accepting.silence();
     }
 
     /// Accepts one connection, or `None` if none waits.
@@ -463,5 +471,140 @@ impl Alarm {
             Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener as StdTcpListener;
+    use std::task::Poll;
+
+    /// Runs `test` on both drivers, as far as the kernel lets us.
+    fn on_both<F: Future<Output = ()>>(test: fn() -> F) {
+        run(BackendKind::Epoll, test()).unwrap();
+        match probe() {
+            Ok(()) => run(BackendKind::Uring, test()).unwrap(),
+            Err(error) => eprintln!("left out the io_uring half: {error}"),
+        }
+    }
+
+    /// A client's end, and ours as it comes from accept.
+    fn connected() -> (std::net::TcpStream, Socket) {
+        let listener = StdTcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, remote) = listener.accept().unwrap();
+        (client, Socket::new(Accepted::Tcp(stream, remote)).unwrap())
+    }
+
+    #[test]
+    fn bytes_go_both_ways_behind_what_a_buffer_holds() {
+        on_both(|| async {
+            let (mut client, socket) = connected();
+            client.write_all(b"world").unwrap();
+            let mut buffer = Vec::with_capacity(64);
+            buffer.extend_from_slice(b"hello ");
+            let (received, buffer) = socket.recv(buffer, None).await;
+            assert_eq!((received.unwrap(), &buffer[..]), (5, &b"hello world"[..]));
+            let (sent, buffer) = socket.send(buffer, 6).await;
+            assert_eq!((sent.unwrap(), buffer.len()), (5, 11));
+            let mut heard = [0; 5];
+            client.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"world");
+            // The write half that the operation made is gone, and the socket still open.
+            let (sent, _) = socket.send(b"!".to_vec(), 0).await;
+            assert_eq!(sent.unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn a_cancelled_receive_gives_its_buffer_back_and_loses_nothing() {
+        on_both(|| async {
+            let (mut client, socket) = connected();
+            let mut canceller = Canceller::default();
+            let mut buffer = Vec::with_capacity(4096);
+            buffer.extend_from_slice(b"kept");
+            let mut receive = std::pin::pin!(socket.recv(buffer, Some(&canceller)));
+            std::future::poll_fn(|cx| {
+                assert!(receive.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            canceller.cancel();
+            let (received, buffer) = receive.await;
+            assert!(Canceller::is_cancelled(&received.unwrap_err()));
+            assert_eq!((&buffer[..], buffer.capacity()), (&b"kept"[..], 4096));
+            client.write_all(b" and more").unwrap();
+            let (received, buffer) = socket.recv(buffer, Some(&canceller)).await;
+            assert_eq!((received.unwrap(), &buffer[..]), (9, &b"kept and more"[..]));
+        });
+    }
+
+    #[test]
+    fn a_shutdown_ends_both_operations() {
+        on_both(|| async {
+            let (_client, socket) = connected();
+            let mut receive = std::pin::pin!(socket.recv(Vec::with_capacity(16), None));
+            // More than the kernel's buffers take, so that a rest is in flight for as long as nobody reads.
+            let mut buffer = vec![7; 64 << 20];
+            let mut sent = 0;
+            loop {
+                let mut send = std::pin::pin!(socket.send(std::mem::take(&mut buffer), sent));
+                let polled = std::future::poll_fn(|cx| {
+                    assert!(receive.as_mut().poll(cx).is_pending());
+                    Poll::Ready(send.as_mut().poll(cx))
+                })
+                .await;
+                if let Poll::Ready((more, back)) = polled {
+                    // The epoll driver writes what fits at once.
+                    sent += more.unwrap();
+                    buffer = back;
+                    continue;
+                }
+                visit_the_kernel().await;
+                socket.shutdown(Shutdown::Both);
+                // With what it had sent before, or an error.
+                let _ = send.await;
+                break;
+            }
+            assert_eq!(receive.await.0.unwrap(), 0);
+        });
+    }
+
+    async fn visit_the_kernel() {
+        let alarm = Alarm::new().unwrap();
+        alarm.set(Duration::from_millis(1)).unwrap();
+        alarm.gone_off().await.unwrap();
+    }
+
+    #[test]
+    fn a_bell_is_heard_from_another_thread() {
+        on_both(|| async {
+            let (rope, end) = BellRope::pair().unwrap();
+            let mut bell = Bell::new(end).unwrap();
+            let ringer = std::thread::spawn(move || {
+                // Far more than the socket holds: pulling never blocks.
+                (0..100_000).for_each(|_| rope.pull());
+            });
+            bell.rung().await.unwrap();
+            ringer.join().unwrap();
+            while bell.rung().await.is_ok() {}
+        });
+    }
+
+    #[test]
+    fn an_alarm_goes_off_and_can_be_set_earlier() {
+        on_both(|| async {
+            let alarm = Alarm::new().unwrap();
+            alarm.set(Duration::from_secs(3_600)).unwrap();
+            let mut waiting = std::pin::pin!(alarm.gone_off());
+            let early = std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
+            assert!(early.is_pending());
+            alarm.set(Duration::ZERO).unwrap();
+            waiting.await.unwrap();
+            alarm.set(Duration::from_millis(1)).unwrap();
+            alarm.gone_off().await.unwrap();
+        });
     }
 }
