@@ -191,6 +191,31 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_itself_is_accepted() {
+        let mut deframer = Deframer::new();
+        deframer.push(&framed(b"12345", false));
+        let refused = Err(DeframeError::TooLarge { len: 5, max: 4 });
+        assert_eq!(deframer.next(4), refused);
+        assert_eq!(deframer.next(4), refused);
+        assert_eq!(deframer.next(5), Ok(Some(Message { compressed: false, payload: b"12345" })));
+    }
+
+    #[test]
+    fn storage_does_not_grow_with_the_stream() {
+        let (mut deframer, bytes) = (Deframer::new(), framed(&[7; 100], false));
+        // Always half a message behind, so that the buffer is never empty.
+        deframer.push(&bytes[..50]);
+        for _ in 0..1000 {
+            deframer.push(&bytes[50..]);
+            deframer.push(&bytes[..50]);
+            assert_eq!(deframer.next(100).unwrap().map(|message| message.payload.len()), Some(100));
+        }
+        let storage = deframer.into_buffer();
+        assert!(storage.is_empty() && storage.capacity() <= 1024, "{}", storage.capacity());
+        assert!(Deframer::from_buffer(storage).is_empty());
+    }
+
+    #[test]
     fn whole_takes_exactly_one() {
         let one = framed(b"abc", true);
         assert_eq!(whole(&one, 3), Some(Message { compressed: true, payload: b"abc" }));

@@ -8,13 +8,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::Status;
 use super::base64::{self, InvalidBase64};
 use crate::field::{Field, FieldList, Name};
 
 /// Ends the names whose values are octets.
 const BINARY_SUFFIX: &[u8] = b"-bin";
 
-/// A multimap of metadata, in the order of insertion. Names are in lower case; those that end in `-bin` have binary values.
+/// A multimap of metadata, in the order of insertion. Names are in lower case, but looked up in any; those that end in
+/// `-bin` have binary values.
 ///
 /// An empty one owns no memory.
 ///
@@ -80,6 +82,13 @@ impl fmt::Display for InvalidMetadata {
 
 impl core::error::Error for InvalidMetadata {}
 
+/// A mistake of the program's own: INTERNAL. So that a handler can set metadata with `?`.
+impl From<InvalidMetadata> for Status {
+    fn from(error: InvalidMetadata) -> Status {
+        Status::internal(alloc::format!("{error}"))
+    }
+}
+
 impl Metadata {
     /// An empty one.
     #[must_use]
@@ -92,6 +101,14 @@ impl Metadata {
     pub fn from_fields(fields: FieldList) -> Metadata {
         let any = fields.iter().any(|field| is_visible(&field));
         Metadata(any.then(|| Box::new(fields)))
+    }
+
+    /// Copies what is not hidden out of a header list, which stays where it is; nothing is allocated if all of it is hidden.
+    #[must_use]
+    pub fn copy_of(fields: &FieldList) -> Metadata {
+        let mut copy = Metadata::new();
+        fields.iter().filter(is_visible).for_each(|field| push_field(copy.0.get_or_insert_default(), field));
+        copy
     }
 
     /// The list with the hidden fields, to be used again.
@@ -200,7 +217,8 @@ impl Metadata {
     }
 
     fn values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.visible().filter(move |field| field.name == name.as_bytes()).map(|field| field.value)
+        let named = move |field: &Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
+        self.visible().filter(named).map(|field| field.value)
     }
 
     /// Whether there is a value of this name.
@@ -211,10 +229,12 @@ impl Metadata {
 
     /// Removes all values of a name, and says how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
+        let found = self.contains(name);
         match &mut self.0 {
-            Some(fields) if !is_reserved(Name::of(name.as_bytes()), name.as_bytes()) => {
+            Some(fields) if found => {
                 let before = fields.len();
-                fields.remove(name.as_bytes());
+                fields
+                    .retain(|field| !is_visible(&field) || !field.name.eq_ignore_ascii_case(name.as_bytes()));
                 before - fields.len()
             }
             _ => 0,
@@ -242,13 +262,7 @@ impl Metadata {
 
     /// Adds everything to a header list, as it goes over the wire.
     pub fn append_to(&self, fields: &mut FieldList) {
-        for field in self.visible() {
-            if field.sensitive {
-                fields.push_sensitive(field.name, field.value);
-            } else {
-                fields.push(field.name, field.value);
-            }
-        }
+        self.visible().for_each(|field| push_field(fields, field));
     }
 
     /// Adds all values of another one.
@@ -272,6 +286,14 @@ impl Eq for Metadata {}
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.visible()).finish()
+    }
+}
+
+fn push_field(fields: &mut FieldList, field: Field<'_>) {
+    if field.sensitive {
+        fields.push_sensitive(field.name, field.value);
+    } else {
+        fields.push(field.name, field.value);
     }
 }
 
@@ -357,12 +379,19 @@ mod tests {
         ];
         assert!(metadata.iter().eq(expected));
         assert_eq!((metadata.len(), metadata.get("content-type")), (3, None));
+        let copy = Metadata::copy_of(&metadata.clone().into_fields());
+        assert_eq!(copy, metadata);
+        let mut sent = FieldList::new();
+        metadata.append_to(&mut sent);
+        assert_eq!(copy.into_fields(), sent);
+        assert_eq!((sent.len(), metadata.into_fields().len()), (3, 8));
     }
 
     #[test]
     fn a_list_with_nothing_to_show_owns_nothing() {
         let mut fields = FieldList::new();
         fields.push(b":path", b"/");
+        assert!(Metadata::copy_of(&fields).0.is_none());
         assert!(Metadata::from_fields(fields).0.is_none());
     }
 
@@ -388,6 +417,40 @@ mod tests {
         }
         assert_eq!(metadata.insert_bin("a", b""), Err(InvalidMetadata::Kind("a".into())));
         assert!(metadata.is_empty());
+    }
+
+    #[test]
+    fn names_are_looked_up_in_any_case() {
+        let mut metadata = Metadata::new();
+        metadata.insert("x-a", "1").unwrap();
+        metadata.insert_bin("x-b-bin", &[1]).unwrap();
+        assert_eq!((metadata.get("X-A"), metadata.contains("x-B-Bin")), (Some("1"), true));
+        assert_eq!(metadata.get_bin("X-B-BIN"), Some(Ok(vec![1])));
+        assert_eq!((metadata.remove("X-a"), metadata.len()), (1, 1));
+    }
+
+    #[test]
+    fn hidden_fields_cannot_be_removed() {
+        let fields: FieldList = [("grpc-timeout", "1S"), (":path", "/"), ("x", "1")].into_iter().collect();
+        let mut metadata = Metadata::from_fields(fields);
+        assert_eq!(metadata.remove("grpc-timeout") + metadata.remove(":path"), 0);
+        assert_eq!((metadata.remove("x"), metadata.into_fields().len()), (1, 2));
+    }
+
+    #[test]
+    fn sensitive_fields_stay_so_and_are_not_shown() {
+        let mut fields = FieldList::new();
+        fields.push_sensitive(b"x-key", b"hidden");
+        let mut metadata = Metadata::new();
+        metadata.merge(&Metadata::from_fields(fields));
+        assert_eq!(alloc::format!("{metadata:?}"), "[x-key: [redacted]]");
+        assert_eq!(metadata.into_fields().at(0).map(|field| field.sensitive), Some(true));
+    }
+
+    #[test]
+    fn a_mistake_with_metadata_is_an_internal_status() {
+        let status = Status::from(Metadata::new().insert("te", "x").unwrap_err());
+        assert_eq!(status, Status::internal("metadata name \"te\" is reserved for the protocol"));
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub mod percent;
 pub mod status;
 pub mod timeout;
 
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
+
 pub use encoding::{Encoding, EncodingSet};
 pub use message::{DeframeError, Deframer, Message, PREFIX_LEN, Prefix, whole};
 pub use metadata::{InvalidMetadata, Metadata, MetadataValue};

@@ -106,11 +106,12 @@ impl Code {
         DIGITS[self as usize]
     }
 
-    /// What an HTTP status means where a server sent no gRPC status (http-grpc-status-mapping.md).
+    /// What an HTTP status means where a server sent no gRPC status (http-grpc-status-mapping.md): for clients only, and
+    /// not to be turned around.
     #[must_use]
     pub const fn from_http_status(status: u16) -> Code {
         match status {
-            400 => Code::Internal,
+            400 | 431 => Code::Internal,
             401 => Code::Unauthenticated,
             403 => Code::PermissionDenied,
             404 => Code::Unimplemented,
@@ -120,6 +121,9 @@ impl Code {
     }
 
     /// What RST_STREAM with this code means for a call (PROTOCOL-HTTP2.md, "Errors").
+    ///
+    /// STREAM_CLOSED and HTTP_1_1_REQUIRED have no entry there, for no stream should end so: if one does, a protocol was
+    /// broken, which is INTERNAL. Codes that nobody knows are UNKNOWN.
     #[must_use]
     pub fn from_error_code(code: ErrorCode) -> Code {
         match code {
@@ -127,7 +131,8 @@ impl Code {
             ErrorCode::CANCEL => Code::Cancelled,
             ErrorCode::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
             ErrorCode::INADEQUATE_SECURITY => Code::PermissionDenied,
-            _ => Code::Internal,
+            code if code.name().is_some() => Code::Internal,
+            _ => Code::Unknown,
         }
     }
 }
@@ -146,14 +151,14 @@ impl fmt::Display for Code {
 /// let status = Status::not_found("no user 7");
 /// assert_eq!((status.code(), status.message()), (Code::NotFound, "no user 7"));
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Status {
     code: Code,
     rest: Option<Box<Rest>>,
 }
 
 /// What most statuses have little of.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 struct Rest {
     message: String,
     details: Vec<u8>,
@@ -164,9 +169,7 @@ impl Status {
     /// A status with a message.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Status {
-        let message = message.into();
-        let rest = (!message.is_empty()).then(|| Box::new(Rest { message, ..Rest::default() }));
-        Status { code, rest }
+        Status::with_details_and_metadata(code, message, Vec::new(), Metadata::new())
     }
 
     /// OK.
@@ -178,21 +181,26 @@ impl Status {
     /// A status with binary details: an encoded `google.rpc.Status`, sent as `grpc-status-details-bin`.
     #[must_use]
     pub fn with_details(code: Code, message: impl Into<String>, details: impl Into<Vec<u8>>) -> Status {
-        let mut status = Status::new(code, message);
-        status.rest_mut().details = details.into();
-        status
+        Status::with_details_and_metadata(code, message, details, Metadata::new())
     }
 
     /// A status with metadata, sent in the trailers.
     #[must_use]
     pub fn with_metadata(code: Code, message: impl Into<String>, metadata: Metadata) -> Status {
-        let mut status = Status::new(code, message);
-        status.rest_mut().metadata = metadata;
-        status
+        Status::with_details_and_metadata(code, message, Vec::new(), metadata)
     }
 
-    fn rest_mut(&mut self) -> &mut Rest {
-        self.rest.get_or_insert_default()
+    /// A status with binary details and metadata.
+    #[must_use]
+    pub fn with_details_and_metadata(
+        code: Code,
+        message: impl Into<String>,
+        details: impl Into<Vec<u8>>,
+        metadata: Metadata,
+    ) -> Status {
+        let rest = Rest { message: message.into(), details: details.into(), metadata };
+        let silent = rest.message.is_empty() && rest.details.is_empty() && rest.metadata.is_empty();
+        Status { code, rest: if silent { None } else { Some(Box::new(rest)) } }
     }
 
     /// The code.
@@ -222,7 +230,7 @@ impl Status {
 
     /// The metadata that goes with it, to be changed.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.rest_mut().metadata
+        &mut self.rest.get_or_insert_default().metadata
     }
 
     /// Adds this status to trailers: `grpc-status`, and what there is of message, details and metadata.
@@ -247,19 +255,24 @@ impl Status {
         let digits = fields.get_known(Name::GrpcStatus)?;
         let number = core::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
         let message = fields.get_known(Name::GrpcMessage).map(percent::decode).unwrap_or_default();
-        let mut status = Status::new(number.map_or(Code::Unknown, Code::from_i32), message);
-        if let Some(details) =
-            fields.get_known(Name::GrpcStatusDetailsBin).and_then(|it| base64::decode(it).ok())
-        {
-            status.rest_mut().details = details;
-        }
-        let metadata = Metadata::from_fields(fields.clone());
-        if !metadata.is_empty() {
-            status.rest_mut().metadata = metadata;
-        }
-        Some(status)
+        let code = number.map_or(Code::Unknown, Code::from_i32);
+        let details = fields.get_known(Name::GrpcStatusDetailsBin).and_then(|it| base64::decode(it).ok());
+        let metadata = Metadata::copy_of(fields);
+        Some(Status::with_details_and_metadata(code, message, details.unwrap_or_default(), metadata))
     }
 }
+
+/// Equal statuses say the same.
+impl PartialEq for Status {
+    fn eq(&self, other: &Status) -> bool {
+        self.code == other.code
+            && self.message() == other.message()
+            && self.details() == other.details()
+            && self.metadata() == other.metadata()
+    }
+}
+
+impl Eq for Status {}
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -316,16 +329,91 @@ mod tests {
         assert_eq!((status.code(), status.details()), (Code::Unknown, &[][..]));
     }
 
+    fn sent(status: &Status) -> FieldList {
+        let mut fields = FieldList::new();
+        status.to_fields(&mut fields);
+        fields
+    }
+
+    #[test]
+    fn a_status_that_says_only_its_code_owns_nothing() {
+        assert!(Status::ok().rest.is_none());
+        assert!(Status::with_details(Code::Aborted, "", Vec::new()).rest.is_none());
+        let good = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "0")];
+        let read = Status::from_fields(&good.into_iter().collect()).unwrap();
+        assert!(read.rest.is_none());
+        let mut touched = Status::ok();
+        touched.metadata_mut();
+        assert_eq!(touched, read);
+        assert_eq!(sent(&touched), [("grpc-status", "0")].into_iter().collect());
+    }
+
+    #[test]
+    fn all_parts_are_sent_encoded() {
+        let mut status = Status::with_details(Code::NotFound, "nö ", [1, 2]);
+        status.metadata_mut().insert("x-why", "told to").unwrap();
+        status.metadata_mut().insert_bin("x-bin", b"f").unwrap();
+        let expected = [
+            ("grpc-status", "5"),
+            ("grpc-message", "n%C3%B6%20"),
+            ("grpc-status-details-bin", "AQI"),
+            ("x-why", "told to"),
+            ("x-bin", "Zg"),
+        ];
+        assert_eq!(sent(&status), expected.into_iter().collect());
+    }
+
+    #[test]
+    fn debug_shows_no_details_and_no_secrets() {
+        let mut status = Status::with_details(Code::Internal, "m", *b"hidden");
+        status.metadata_mut().insert("authorization", "hidden").unwrap();
+        let shown = alloc::format!("{status:?}");
+        assert!(!shown.contains("hidden") && shown.contains("details_bytes: 6"), "{shown}");
+    }
+
+    #[test]
+    fn http_statuses_follow_their_table() {
+        let table = [
+            (400, Code::Internal),
+            (401, Code::Unauthenticated),
+            (403, Code::PermissionDenied),
+            (404, Code::Unimplemented),
+            (429, Code::Unavailable),
+            (431, Code::Internal),
+            (502, Code::Unavailable),
+            (503, Code::Unavailable),
+            (504, Code::Unavailable),
+        ];
+        for status in 0..1000 {
+            let expected = table.iter().find(|row| row.0 == status).map_or(Code::Unknown, |row| row.1);
+            assert_eq!(Code::from_http_status(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn resets_follow_their_table() {
+        let others = [
+            (7, Code::Unavailable),
+            (8, Code::Cancelled),
+            (11, Code::ResourceExhausted),
+            (12, Code::PermissionDenied),
+            (14, Code::Unknown),
+            (u32::MAX, Code::Unknown),
+        ];
+        for number in (0..15).chain([u32::MAX]) {
+            let expected = others.iter().find(|row| row.0 == number).map_or(Code::Internal, |row| row.1);
+            assert_eq!(Code::from_error_code(ErrorCode::new(number)), expected, "{number}");
+        }
+    }
+
     proptest! {
         #[test]
         fn trailers_round_trip(number in 0i32..17, message: String, details: Vec<u8>, value in "[ -~]{0,20}") {
             let mut metadata = Metadata::new();
             metadata.insert("x-key", value.trim()).unwrap();
             metadata.insert_bin("y-bin", &details).unwrap();
-            let mut status = Status::with_metadata(Code::from_i32(number), message, metadata);
-            status.rest_mut().details = details;
-            let mut fields = FieldList::new();
-            status.to_fields(&mut fields);
+            let status = Status::with_details_and_metadata(Code::from_i32(number), message, details, metadata);
+            let fields = sent(&status);
             prop_assert!(!fields.is_malformed());
             prop_assert_eq!(Status::from_fields(&fields), Some(status));
         }
