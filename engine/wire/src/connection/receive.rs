@@ -134,8 +134,12 @@ impl Connection {
     /// Whether frames of this stream, which has no slot, are to be passed over in silence: we ended it and the peer could not
     /// know yet.
     fn ignores(&self, id: StreamId) -> bool {
-        let too_late = matches!(self.shutdown, Shutdown::Final { last } if id > last);
-        too_late || self.streams.ended(id) == Ended::ResetByUs
+        self.is_too_late(id) || self.streams.ended(id) == Ended::ResetByUs
+    }
+
+    /// Whether this stream was opened after we have said which one is the last.
+    fn is_too_late(&self, id: StreamId) -> bool {
+        matches!(self.shutdown, Shutdown::Final { last } if id > last)
     }
 
     /// Whether nobody has opened stream `id` yet.
@@ -145,7 +149,7 @@ impl Connection {
             return self.next_stream.is_some_and(|next| id >= next);
         }
         // A draining server lets streams above the last one pass by without opening them.
-        id > self.inbound.last_stream && !matches!(self.shutdown, Shutdown::Final { last } if id > last)
+        id > self.inbound.last_stream && !self.is_too_late(id)
     }
 
     fn headers<'b>(&mut self, now: Instant, headers: &Headers<'_>) -> Outcome<'b> {
@@ -180,17 +184,17 @@ impl Connection {
         if !id.is_client_initiated() {
             return Err(ConnectionError::protocol(Cause::StreamId).into());
         }
-        if self.ignores(id) {
-            return Ok(None);
-        }
         if id <= self.inbound.last_stream {
             // Opened and over, or skipped and so closed for ever (section 5.1.1).
-            return Err(Fault::Connection(match self.streams.ended(id) {
-                Ended::Known => {
-                    ConnectionError { code: ErrorCode::STREAM_CLOSED, cause: Cause::ClosedStream }
-                }
-                _ => ConnectionError::protocol(Cause::StreamId),
-            }));
+            let closed = ConnectionError { code: ErrorCode::STREAM_CLOSED, cause: Cause::ClosedStream };
+            return match self.streams.ended(id) {
+                Ended::ResetByUs => Ok(None),
+                Ended::Known => Err(closed.into()),
+                Ended::Forgotten => Err(ConnectionError::protocol(Cause::StreamId).into()),
+            };
+        }
+        if self.is_too_late(id) {
+            return Ok(None);
         }
         self.inbound.last_stream = id;
         self.inbound.counters.streams_accepted += 1;
