@@ -16,7 +16,7 @@
 //!
 //! Alternative that lost: the eventfd-style "always write": correct without a bit, at one system call per message.
 
-// The lib's own tests under `--cfg loom` run on loom's atomics; loom is a dev-dependency, so nothing else can.
+// `tests/loom.rs` compiles this file on loom's atomics; loom is a dev-dependency, so only tests can.
 #[cfg(not(all(test, loom)))]
 use core::sync::atomic::{AtomicBool, Ordering};
 #[cfg(all(test, loom))]
@@ -109,103 +109,5 @@ mod tests {
             bell.arm();
             assert!(!bell.is_rung());
         }
-    }
-}
-
-#[cfg(all(test, loom))]
-mod loom_tests {
-    //! Every interleaving, and every value that the memory model lets a load return, of small casts.
-
-    use super::*;
-    use alloc::collections::VecDeque;
-    use loom::sync::atomic::AtomicUsize;
-    use loom::sync::{Arc, Condvar, Mutex};
-    use loom::thread;
-
-    /// The real bell: a count of unread rings that one sleeps on. Its mutex is released before anything is looked at,
-    /// as a socket would not order the queue's memory for us either.
-    #[derive(Default)]
-    struct Real {
-        unread: Mutex<usize>,
-        changed: Condvar,
-    }
-
-    impl Real {
-        fn ring(&self) {
-            *self.unread.lock().unwrap() += 1;
-            self.changed.notify_one();
-        }
-
-        /// Sleeps until there is a ring, then takes all of them, as one read of a socket does.
-        fn silence(&self) {
-            let mut unread = self.unread.lock().unwrap();
-            while *unread == 0 {
-                unread = self.changed.wait(unread).unwrap();
-            }
-            *unread = 0;
-        }
-    }
-
-    /// Loom reports a deadlock if the owner sleeps on while something is in the queue: the lost wake-up.
-    #[test]
-    fn loom_no_message_is_left_behind() {
-        loom::model(|| {
-            let shared = Arc::new((Doorbell::new(), Real::default(), Mutex::new(VecDeque::new())));
-            let producers: [_; 2] = core::array::from_fn(|number| {
-                let shared = shared.clone();
-                thread::spawn(move || {
-                    let (bell, real, queue) = &*shared;
-                    queue.lock().unwrap().push_back(number);
-                    if bell.ring() == Wake::Ring {
-                        real.ring();
-                    }
-                })
-            });
-            let (bell, real, queue) = &*shared;
-            let mut seen = 0;
-            while seen < 2 {
-                real.silence();
-                bell.arm();
-                while queue.lock().unwrap().pop_front().is_some() {
-                    seen += 1;
-                }
-            }
-            for producer in producers {
-                producer.join().unwrap();
-            }
-        });
-    }
-
-    /// The queue above synchronises by its own mutex and so would forgive a weak bell. Here the things are published
-    /// by relaxed stores: only the bell's own orderings can make them visible. Whoever was told `AlreadyRung` relies
-    /// on a visit that another one's ring brings about.
-    #[test]
-    fn loom_the_bell_alone_publishes() {
-        loom::model(|| {
-            let shared = Arc::new((Doorbell::new(), [AtomicUsize::new(0), AtomicUsize::new(0)]));
-            let ring = |shared: &Arc<(Doorbell, [AtomicUsize; 2])>, number: usize| {
-                let shared = shared.clone();
-                thread::spawn(move || {
-                    let (bell, things) = &*shared;
-                    things[number].store(1, Ordering::Relaxed);
-                    bell.ring()
-                })
-            };
-            let producers = [ring(&shared, 0), ring(&shared, 1)];
-            let (bell, things) = &*shared;
-            // One visit of the owner, at any moment: it must see the thing of every ring that it erased.
-            let was_rung = bell.is_rung();
-            bell.arm();
-            let visit: usize = things.iter().map(|thing| thing.load(Ordering::Relaxed)).sum();
-            if was_rung {
-                assert!(visit >= 1, "a ring was erased and its thing not seen");
-            }
-            let wakes = producers.map(|producer| producer.join().unwrap());
-            assert!(wakes.contains(&Wake::Ring), "someone must ring");
-            if !bell.is_rung() {
-                // The visit erased the last ring, so none of the real rings still to come is relied upon.
-                assert_eq!(visit, 2, "the bell is silent, so everything must have been seen");
-            }
-        });
     }
 }

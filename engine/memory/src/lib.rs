@@ -3,7 +3,7 @@
 //! [`Slab`], [`BufferPool`] and [`TimerWheel`] belong to one worker: they hold no atomics and are reached through
 //! `&mut`. Under the feature `std` come the types that cross cores, [`Mailbox`] and [`Doorbell`]; each ordering in
 //! them has its sentence and the protocol has a loom test:
-//! `RUSTFLAGS="--cfg loom" cargo test -p corelane-memory --features std --release --lib loom`.
+//! `RUSTFLAGS="--cfg loom" cargo test -p corelane-memory --features std --release --test loom`.
 //!
 //! Does not: know bytes from messages, read a clock, open anything, or wake anyone. A mailbox says *that* its owner
 //! must be woken; how is the runtime's matter.
