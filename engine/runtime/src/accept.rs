@@ -4,7 +4,6 @@
 //! (no descriptors, no memory) it pauses, longer each time, and says so at most once a second.
 
 use crate::backend::{Accepted, Listener, Socket};
-use crate::counters::add;
 use crate::driver;
 use crate::helpers::{sleep, yield_now};
 use crate::inbox::signal;
@@ -12,6 +11,7 @@ use crate::limits::{ACCEPT_LOG, ACCEPT_PAUSE, ACCEPTS_PER_TURN, LISTEN_BACKLOG};
 use crate::listen::Address;
 use crate::session::{PeerInfo, SessionFactory};
 use crate::worker::Worker;
+use corelane_observe::Limit;
 use corelane_wire::Instant;
 use std::io;
 use std::rc::Rc;
@@ -60,7 +60,7 @@ fn accept_some<F: SessionFactory>(
         match listener.accept() {
             Ok(Some(accepted)) => open(worker, accepted, factory),
             Ok(None) => return Ok(Progress::Emptied),
-            Err(error) if is_of_one_connection(&error) => add(&worker.counters.accept_errors, 1),
+            Err(error) if is_of_one_connection(&error) => worker.counters.accepts_failed.increment(),
             Err(error) => return Err(error),
         }
     }
@@ -91,12 +91,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn open<F: SessionFactory>(worker: &Rc<Worker>, accepted: Accepted, factory: &F) {
     let Some(inbox) = worker.admit() else {
         // Closed at once, which the client notices; it would hang in the backlog otherwise.
-        add(&worker.counters.refused, 1);
+        worker.counters.connections_refused.increment();
+        worker.counters.limits_hit.increment(Limit::Connections);
         return;
     };
     match set_up(accepted) {
         Ok((socket, peer)) => {
-            add(&worker.counters.accepted, 1);
+            worker.counters.connections_accepted.increment();
             if worker.draining.is_set() {
                 inbox.signal(signal::DRAIN);
             }
@@ -104,7 +105,7 @@ fn open<F: SessionFactory>(worker: &Rc<Worker>, accepted: Accepted, factory: &F)
         }
         Err(error) => {
             tracing::debug!(%error, "a connection was gone before it could be set up");
-            add(&worker.counters.accept_errors, 1);
+            worker.counters.accepts_failed.increment();
             worker.dismiss(&inbox);
         }
     }
@@ -134,7 +135,7 @@ struct Trouble {
 
 impl Trouble {
     async fn pause(&mut self, worker: &Worker, error: &io::Error) {
-        add(&worker.counters.accept_errors, 1);
+        worker.counters.accepts_failed.increment();
         let (first, last) = ACCEPT_PAUSE;
         self.pause = (self.pause * 2).clamp(first, last);
         let now = worker.read_clock();

@@ -7,7 +7,7 @@
 use crate::inbox::{Inbox, signal};
 use crate::limits::{OUTPUT_BYTES, OUTPUT_SPARE_BYTES_MAX, OUTPUT_SPARES_MAX};
 use corelane_memory::BufferPool;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -16,8 +16,6 @@ pub(crate) struct Buffers {
     pool: RefCell<BufferPool>,
     waiting: RefCell<VecDeque<Rc<Inbox>>>,
     spares: RefCell<Vec<Vec<u8>>>,
-    /// Whether the pool was empty when last asked: then idle holders are worth hunting.
-    short: Cell<bool>,
 }
 
 impl Buffers {
@@ -26,15 +24,12 @@ impl Buffers {
             pool: RefCell::new(BufferPool::new(bytes, count_max)),
             waiting: RefCell::default(),
             spares: RefCell::new(Vec::with_capacity(OUTPUT_SPARES_MAX)),
-            short: Cell::new(false),
         }
     }
 
     /// A large receive buffer, unless others wait for one already.
     pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        let taken = if self.waiting.borrow().is_empty() { self.pool.borrow_mut().take() } else { None };
-        self.short.set(taken.is_none());
-        taken
+        if self.has_waiting() { None } else { self.pool.borrow_mut().take() }
     }
 
     /// Queues for a large receive buffer: it will lie in the inbox.
@@ -60,9 +55,9 @@ impl Buffers {
         }
     }
 
-    /// Whether somebody could use a buffer that another one holds idle.
-    pub(crate) fn is_short(&self) -> bool {
-        self.short.get() || !self.waiting.borrow().is_empty()
+    /// Whether somebody waits.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.borrow().is_empty()
     }
 
     /// An empty buffer for output: the one used last, whose bytes are in the cache.

@@ -110,41 +110,46 @@ pub(crate) fn start<F: SessionFactory>(
 }
 
 /// The task: keeps the two operations beside the driver, which only says what to start.
-async fn drive<S: Session>(mut driver: Driver<S>) {
-    let mut receiving = pin!(vacant(|| driver.socket.recv(Vec::new(), None)));
-    let mut sending = pin!(vacant(|| driver.socket.send(Vec::new(), 0)));
-    poll_fn(|cx| {
-        driver.begin(cx);
-        loop {
-            if let Some(receive) = receiving.as_mut().as_pin_mut()
-                && let Poll::Ready((result, buffer)) = receive.poll(cx)
-            {
-                receiving.set(None);
-                driver.received(result, buffer);
+///
+/// Not an `async fn`: that would hold its argument twice, 1.8 KiB more for each idle connection (5.9 against 4.1 KiB in all).
+#[allow(clippy::manual_async_fn)]
+fn drive<S: Session>(mut driver: Driver<S>) -> impl Future<Output = ()> {
+    async move {
+        let mut receiving = pin!(vacant(|| driver.socket.recv(Vec::new(), None)));
+        let mut sending = pin!(vacant(|| driver.socket.send(Vec::new(), 0)));
+        poll_fn(|cx| {
+            driver.begin(cx);
+            loop {
+                if let Some(receive) = receiving.as_mut().as_pin_mut()
+                    && let Poll::Ready((result, buffer)) = receive.poll(cx)
+                {
+                    receiving.set(None);
+                    driver.received(result, buffer);
+                }
+                if let Some(send) = sending.as_mut().as_pin_mut()
+                    && let Poll::Ready((result, buffer)) = send.poll(cx)
+                {
+                    sending.set(None);
+                    driver.sent(result, buffer);
+                }
+                driver.work();
+                let mut started = false;
+                if let Some((buffer, from)) = driver.next_send() {
+                    sending.set(Some(driver.socket.send(buffer, from)));
+                    started = true;
+                }
+                if let Some(buffer) = driver.next_recv() {
+                    receiving.set(Some(driver.socket.recv(buffer, driver.input.canceller())));
+                    started = true;
+                }
+                if !started {
+                    break;
+                }
             }
-            if let Some(send) = sending.as_mut().as_pin_mut()
-                && let Poll::Ready((result, buffer)) = send.poll(cx)
-            {
-                sending.set(None);
-                driver.sent(result, buffer);
-            }
-            driver.work();
-            let mut started = false;
-            if let Some((buffer, from)) = driver.next_send() {
-                sending.set(Some(driver.socket.send(buffer, from)));
-                started = true;
-            }
-            if let Some(buffer) = driver.next_recv() {
-                receiving.set(Some(driver.socket.recv(buffer, driver.input.canceller())));
-                started = true;
-            }
-            if !started {
-                break;
-            }
-        }
-        driver.end()
-    })
-    .await;
+            driver.end()
+        })
+        .await;
+    }
 }
 
 /// A place for an operation of the kind that `_start` would start. Their types have no names.

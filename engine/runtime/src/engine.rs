@@ -3,12 +3,12 @@
 use crate::backend::{self, BACKEND_VARIABLE, BackendKind, BellRope, Choice, StdListener};
 use crate::config::Config;
 use crate::cores;
-use crate::counters::Counters;
 use crate::error::{StartError, WorkerPanic};
 use crate::home::Home;
 use crate::listen::{self, Address, Bound};
 use crate::session::SessionFactory;
 use crate::worker::{self, Seed};
+use corelane_observe::{ShardSet, WorkerCounters};
 use corelane_wire::frame::HEADER_LEN;
 use std::any::Any;
 use std::future::Future;
@@ -46,13 +46,16 @@ where
     let addresses: Vec<Address> = bound.iter().map(|bound| bound.address.clone()).collect();
     announce(&config, &choice, &plan, &addresses);
 
-    let files = addresses.iter().filter_map(socket_file).collect();
-    let mut handle = Handle { addresses, backend: choice.kind, workers: Vec::new(), files };
+    let files = addresses.iter().map(|address| SocketFile(socket_file(address))).collect();
+    let counters = ShardSet::new(plan.len());
+    let mut handle =
+        Handle { addresses, backend: choice.kind, workers: Vec::new(), files, counters: counters.clone() };
     let factory = Arc::new(factory);
     let (report, reports) = channel();
     let listeners = deal(bound, plan.len());
     for ((index, core), listeners) in plan.iter().copied().enumerate().zip(listeners) {
-        let post = Post { index, core, kind: choice.kind, config: config.clone(), listeners };
+        let (config, counters) = (config.clone(), counters.clone());
+        let post = Post { index, core, kind: choice.kind, config, listeners, counters };
         // What was started before is drained by the handle's drop.
         handle.workers.push(post.start(factory.clone(), report.clone())?);
     }
@@ -94,6 +97,19 @@ fn socket_file(address: &Address) -> Option<PathBuf> {
     }
 }
 
+/// Removes the file of a Unix socket at the end.
+#[derive(Debug)]
+struct SocketFile(Option<PathBuf>);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            // Somebody may have been faster.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
 /// Gives every worker its listener of each address.
 fn deal(bound: Vec<Bound>, workers: usize) -> Vec<Vec<StdListener>> {
     let mut hands: Vec<Vec<StdListener>> = (0..workers).map(|_| Vec::new()).collect();
@@ -112,6 +128,7 @@ struct Post {
     kind: BackendKind,
     config: Config,
     listeners: Vec<StdListener>,
+    counters: ShardSet<WorkerCounters>,
 }
 
 impl Post {
@@ -170,14 +187,16 @@ impl Post {
                 receive_bytes: receive_bytes(&self.config),
                 limits: self.config.limits,
                 wire: self.config.wire,
-                counters: Counters::default(),
+                counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
             };
             let prepared = worker::prepare(seed, bell, self.listeners)
                 .map_err(|source| StartError::Worker { index, source })?;
+            prepared.install()?;
             let factory = factory(index);
             // Nobody listens once one worker could not start.
             let _ = report.send(Ok(()));
-            worker::serve(prepared, factory, std::future::pending()).await
+            worker::serve(prepared, factory, std::future::pending()).await;
+            Ok(())
         });
         let ended = ran.unwrap_or_else(|source| {
             Err(match self.kind {
@@ -220,7 +239,8 @@ pub struct Handle {
     backend: BackendKind,
     workers: Vec<Posted>,
     /// Files of Unix sockets, removed at the end.
-    files: Vec<PathBuf>,
+    files: Vec<SocketFile>,
+    counters: ShardSet<WorkerCounters>,
 }
 
 impl Handle {
@@ -240,6 +260,13 @@ impl Handle {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// What the workers count, one shard for each: connections and bytes by the runtime, the rest by whoever serves on them
+    /// ([`crate::counters`]). A clone may be read at any time, also after the engine's end.
+    #[must_use]
+    pub fn counters(&self) -> &ShardSet<WorkerCounters> {
+        &self.counters
     }
 
     /// Begins to end the engine: nothing more is accepted, what has begun may finish within `grace`, then connections are
@@ -272,10 +299,7 @@ impl Drop for Handle {
         for worker in &self.workers {
             worker.join();
         }
-        for file in &self.files {
-            // Somebody may have been faster.
-            let _ = std::fs::remove_file(file);
-        }
+        self.files.clear();
     }
 }
 
@@ -300,6 +324,7 @@ pub struct LocalListener {
     address: Address,
     listener: StdListener,
     config: Config,
+    counters: ShardSet<WorkerCounters>,
 }
 
 impl LocalListener {
@@ -315,7 +340,7 @@ impl LocalListener {
         config.wire.validate().map_err(StartError::Wire)?;
         let mut bound = listen::bind(address, 1, config.port_sharing)?;
         let listener = bound.listeners.pop().expect("one listener was asked for");
-        Ok(LocalListener { address: bound.address, listener, config })
+        Ok(LocalListener { address: bound.address, listener, config, counters: ShardSet::new(1) })
     }
 
     /// Where it listens; a port of 0 has become a number.
@@ -323,10 +348,18 @@ impl LocalListener {
     pub fn address(&self) -> &Address {
         &self.address
     }
+
+    /// What the worker will count; a clone may be kept and read at any time.
+    #[must_use]
+    pub fn counters(&self) -> &ShardSet<WorkerCounters> {
+        &self.counters
+    }
 }
 
 /// Serves as one worker inside a monoio runtime that the caller owns, with whichever driver and flags, until `shutdown` says
 /// how long calls in flight may still take, and they have ended. The thread is not pinned, and has room for one worker.
+///
+/// If the future is dropped before, the worker ends by itself as fast as it can, as long as the runtime goes on running.
 ///
 /// # Errors
 /// When the worker cannot be set up.
@@ -338,7 +371,7 @@ pub async fn run_local<F: SessionFactory>(
     factory: F,
     shutdown: impl Future<Output = Duration>,
 ) -> Result<(), StartError> {
-    let LocalListener { address, listener, config } = listener;
+    let LocalListener { address, listener, config, counters } = listener;
     let set_up = |source| StartError::Worker { index: 0, source };
     let (rope, bell) = BellRope::pair().map_err(set_up)?;
     let choice = Choice { kind: backend::running(), why: "the runtime around it".to_owned() };
@@ -348,12 +381,11 @@ pub async fn run_local<F: SessionFactory>(
         receive_bytes: receive_bytes(&config),
         limits: config.limits,
         wire: config.wire,
-        counters: Counters::default(),
+        counters: counters.writer(0).expect("only here is it taken"),
     };
     let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;
-    let served = worker::serve(prepared, factory, shutdown).await;
-    if let Some(file) = socket_file(&address) {
-        let _ = std::fs::remove_file(file);
-    }
-    served
+    prepared.install()?;
+    let _file = SocketFile(socket_file(&address));
+    worker::serve(prepared, factory, shutdown).await;
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::timers::{Sleeper, Target};
 use crate::worker::{self, Worker};
 use corelane_memory::TimerKey;
+use corelane_observe::{WorkerCounters, Writer};
 use corelane_wire::Instant;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +15,15 @@ use std::time::Duration;
 fn here(what: &str) -> Rc<Worker> {
     worker::current()
         .unwrap_or_else(|| panic!("corelane_runtime::{what} needs a worker, and this thread is none"))
+}
+
+/// What this worker counts: its own shard, which it shares with whoever serves on it.
+///
+/// # Panics
+/// Off a worker.
+#[must_use]
+pub fn counters() -> Rc<Writer<WorkerCounters>> {
+    here("counters").counters.clone()
 }
 
 /// The time of this turn, on the worker's own clock: what the connection's events and deadlines are counted with.

@@ -121,6 +121,14 @@ impl Inbox {
         self.notify();
     }
 
+    /// Whether a buffer lies ready.
+    pub(crate) fn is_granted(&self) -> bool {
+        let granted = self.granted.take();
+        let is_granted = granted.is_some();
+        self.granted.set(granted);
+        is_granted
+    }
+
     /// Takes all signals.
     pub(crate) fn take_signals(&self) -> u8 {
         self.signals.replace(0)

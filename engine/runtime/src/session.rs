@@ -5,6 +5,7 @@ use crate::listen::Address;
 use crate::timers::Target;
 use crate::waker::CallSlots;
 use crate::worker::Worker;
+use corelane_observe::WorkerCounters;
 use corelane_wire::Instant;
 use corelane_wire::connection::{Connection, ConnectionError, Event};
 use std::fmt;
@@ -147,6 +148,12 @@ impl Io<'_> {
     /// Has [`Session::wake`] called for `slot` a turn later, when everybody else has had theirs: a fair yield.
     pub fn wake_later(&mut self, slot: u32) {
         self.later.push(slot);
+    }
+
+    /// What this worker counts: the session's own figures go there too.
+    #[must_use]
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.worker.counters
     }
 
     /// The two ends of the connection.

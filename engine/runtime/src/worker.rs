@@ -10,7 +10,6 @@ use crate::accept;
 use crate::backend::{self, Alarm, Bell, BellRope, Listener, StdListener};
 use crate::buffers::Buffers;
 use crate::clock::Clock;
-use crate::counters::Counters;
 use crate::error::StartError;
 use crate::home::{Home, Letter};
 use crate::inbox::{Due, Inbox, signal};
@@ -20,6 +19,7 @@ use crate::signal::Signal;
 use crate::ticker::Ticker;
 use crate::timers::{Target, Timers};
 use corelane_memory::{Drained, Key, Slab};
+use corelane_observe::{Limit, WorkerCounters, Writer};
 use corelane_wire::Instant;
 use corelane_wire::connection::Config as WireConfig;
 use std::cell::{Cell, RefCell};
@@ -59,7 +59,7 @@ pub(crate) struct Seed {
     pub(crate) limits: Limits,
     pub(crate) wire: WireConfig,
     pub(crate) receive_bytes: usize,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Writer<WorkerCounters>,
 }
 
 /// See the module.
@@ -67,7 +67,7 @@ pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
     pub(crate) limits: Limits,
     pub(crate) wire: WireConfig,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Rc<Writer<WorkerCounters>>,
     clock: Clock,
     now: Cell<Instant>,
     pub(crate) timers: Timers,
@@ -104,7 +104,7 @@ impl Worker {
             home: seed.home,
             limits: seed.limits,
             wire: seed.wire,
-            counters: seed.counters,
+            counters: Rc::new(seed.counters),
             hunted: Cell::new(0),
             due: RefCell::default(),
             draining: Signal::default(),
@@ -141,17 +141,18 @@ impl Worker {
         let inbox = Rc::new(Inbox::new(connections.vacant_key()?));
         let key = connections.insert(inbox.clone()).ok()?;
         debug_assert_eq!(key, inbox.key);
+        self.counters.connections_open.increment();
         Some(inbox)
     }
 
     /// A connection's task has ended.
     pub(crate) fn dismiss(&self, inbox: &Inbox) {
         self.connections.borrow_mut().remove(inbox.key);
-        self.counters.connections.set(self.connections.borrow().len());
+        self.counters.connections_open.decrement();
         self.check_over();
     }
 
-    /// A listener begins or ends.
+    /// A listener has ended.
     pub(crate) fn listener_ended(&self) {
         self.listeners.set(self.listeners.get() - 1);
         self.check_over();
@@ -263,6 +264,7 @@ impl Worker {
                 Letter::Wake { connection, slot } => self.wake(connection, slot),
             });
             if self.home.take_overflow() {
+                self.counters.limits_hit.increment(Limit::Mailbox);
                 self.signal_all(signal::SCAN);
             }
             if drained == Drained::More {
@@ -310,7 +312,30 @@ pub(crate) fn prepare(seed: Seed, bell: UnixStream, listeners: Vec<StdListener>)
     })
 }
 
-/// Counts the worker's own tasks, so that it outlives them.
+impl Prepared {
+    /// Makes this the worker of its thread, until it has ended.
+    ///
+    /// # Errors
+    /// [`StartError::WorkerExists`] if there is one already.
+    pub(crate) fn install(&self) -> Result<(), StartError> {
+        CURRENT.with_borrow_mut(|current| match current {
+            Some(_) => Err(StartError::WorkerExists),
+            None => {
+                *current = Some(self.worker.clone());
+                Ok(())
+            }
+        })
+    }
+}
+
+/// The end of a worker on its thread.
+fn uninstall() {
+    // Taken out before it is dropped: what a worker holds may ask for the current one while it goes.
+    let worker = CURRENT.with_borrow_mut(Option::take);
+    drop(worker);
+}
+
+/// Counts the worker's own tasks: it ends with the last of them.
 #[derive(Default)]
 struct Tasks {
     running: Cell<usize>,
@@ -325,46 +350,31 @@ impl Tasks {
             task.await;
             tasks.running.set(tasks.running.get() - 1);
             if tasks.running.get() == 0 {
+                uninstall();
                 tasks.ended.set();
             }
         });
     }
 }
 
-/// Makes a worker the one of its thread, until dropped.
-struct Installed;
+/// Ends a worker whose future is dropped before its time.
+struct Abandoned<'a>(&'a Worker);
 
-impl Installed {
-    fn install(worker: &Rc<Worker>) -> Result<Installed, StartError> {
-        CURRENT.with_borrow_mut(|current| match current {
-            Some(_) => Err(StartError::WorkerExists),
-            None => {
-                *current = Some(worker.clone());
-                Ok(Installed)
-            }
-        })
-    }
-}
-
-impl Drop for Installed {
+impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        // Taken out before it is dropped: what a worker holds may ask for the current one while it goes.
-        let worker = CURRENT.with_borrow_mut(Option::take);
-        drop(worker);
+        if !self.0.over.is_set() {
+            self.0.drain(Duration::ZERO);
+        }
     }
 }
 
-/// Serves until a drain has ended; `stop` may order one.
-///
-/// # Errors
-/// [`StartError::WorkerExists`] if this thread runs one already.
+/// Serves until a drain has ended; `stop` may order one. The worker was installed before.
 pub(crate) async fn serve<F: SessionFactory>(
     prepared: Prepared,
     factory: F,
     stop: impl Future<Output = Duration>,
-) -> Result<(), StartError> {
+) {
     let Prepared { worker, bell, beat, listeners } = prepared;
-    let _installed = Installed::install(&worker)?;
     let tasks = Rc::new(Tasks::default());
     let over = worker.over.clone();
 
@@ -384,12 +394,13 @@ pub(crate) async fn serve<F: SessionFactory>(
     for listener in listeners {
         tasks.spawn(accept::listen(worker.clone(), listener, factory.clone()));
     }
+    let abandoned = Abandoned(&worker);
     if let Some(grace) = over.unless(stop).await {
         worker.drain(grace);
     }
     over.wait().await;
+    drop(abandoned);
     tasks.ended.wait().await;
-    Ok(())
 }
 
 /// A duration as the nanoseconds that time is counted in.

@@ -225,3 +225,23 @@ fn no_descriptor_is_inherited() {
         assert!(seen >= 8, "a listener, a connection, bells, a timer and a ring or epoll: {seen}");
     });
 }
+
+#[test]
+fn workers_count_connections_and_bytes() {
+    on_both(|backend| {
+        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        config.limits.connections_max = 1;
+        let (handle, _) = serve_with(config);
+        let counters = handle.counters().clone();
+        let mut client = Client::connect(&handle);
+        assert_eq!(client.call("/echo", &[1; 10_000]), [1; 10_000]);
+        let mut refused = Client::connect(&handle);
+        refused.read_to_end();
+        let seen = counters.snapshot();
+        assert_eq!((seen.connections_accepted, seen.connections_refused, seen.connections_open), (1, 1, 1));
+        assert!(seen.bytes_in > 10_000 && seen.bytes_in < 11_000, "{}", seen.bytes_in);
+        assert!(seen.bytes_out > 10_000 && seen.bytes_out < 11_000, "{}", seen.bytes_out);
+        drop((client, handle));
+        assert_eq!(counters.snapshot().connections_open, 0);
+    });
+}

@@ -161,3 +161,61 @@ fn one_line_says_what_was_started() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
 }
+
+#[test]
+fn a_local_worker_that_is_dropped_ends_by_itself() {
+    async fn serve_and_drop() {
+        let log = Arc::new(Log::default());
+        let bind = || LocalListener::bind(Config::default(), &"127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = bind();
+        let address = listener.address().clone();
+        let (called, calls) = std::sync::mpsc::channel();
+        let client = std::thread::spawn(move || {
+            let mut client = Client::to(&address);
+            client.call("/echo", b"x");
+            client.open("/sleep/600000", b"never");
+            client.flush();
+            called.send(()).unwrap();
+            client.read_to_end();
+        });
+        {
+            let served = run_local(listener, Factory { log: log.clone(), worker: 0 }, std::future::pending());
+            let mut served = std::pin::pin!(served);
+            let mut ticks = std::pin::pin!(async {
+                while calls.try_recv().is_err() {
+                    corelane_runtime::sleep(Duration::from_millis(1)).await;
+                }
+            });
+            std::future::poll_fn(|cx| {
+                assert!(served.as_mut().poll(cx).is_pending());
+                ticks.as_mut().poll(cx)
+            })
+            .await;
+        }
+        // The thread has room for the next one as soon as the runtime has had time to end this one.
+        let mut stopped = false;
+        while !stopped {
+            let second = Factory { log: log.clone(), worker: 1 };
+            match run_local(bind(), second, std::future::ready(Duration::ZERO)).await {
+                Ok(()) => stopped = true,
+                Err(StartError::WorkerExists) => breathe().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        client.join().unwrap();
+        assert_eq!(*log.closed.lock().unwrap(), ["the worker shut down"]);
+    }
+
+    /// A visit to the kernel, without a worker's help.
+    async fn breathe() {
+        use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+        let (mut one, mut other) = monoio::net::UnixStream::pair().unwrap();
+        one.write_all(vec![1]).await.0.unwrap();
+        other.read(vec![0]).await.0.unwrap();
+    }
+
+    match monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().build() {
+        Ok(mut runtime) => runtime.block_on(serve_and_drop()),
+        Err(error) => eprintln!("left out: {error}"),
+    }
+}

@@ -3,14 +3,14 @@
 use super::input::Arrived;
 use super::output::Output;
 use super::{Driver, Phase};
-use crate::counters::add;
 use crate::inbox::{Due, signal};
 use crate::limits::{
     EVENTS_PER_TURN, FLUSH, FORCED, LINGER, LINGER_BYTES_MAX, POLLS_PER_TURN, REFILLS_PER_TURN,
 };
 use crate::session::{CloseReason, Io, Session};
 use crate::timers::Target;
-use corelane_wire::connection::ConnectionError;
+use corelane_observe::Limit;
+use corelane_wire::connection::{Cause, ConnectionError};
 use corelane_wire::frame::ErrorCode;
 use std::io;
 use std::net::Shutdown;
@@ -72,9 +72,9 @@ impl<S: Session> Driver<S> {
     /// A read has completed.
     pub(super) fn received(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
         self.inbox.reclaimable.set(false);
-        add(&self.worker.counters.bytes_received, *result.as_ref().unwrap_or(&0));
         match self.input.arrived(result, buffer) {
-            Arrived::Bytes => {
+            Arrived::Bytes(bytes) => {
+                self.worker.counters.bytes_in.add(bytes as u64);
                 self.inbox.received_ns.set(self.now.as_nanos());
                 self.inbox.quiet.set(false);
             }
@@ -89,7 +89,7 @@ impl<S: Session> Driver<S> {
     pub(super) fn sent(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
         match self.output.written(result, buffer, &self.worker.buffers) {
             Ok(bytes) => {
-                add(&self.worker.counters.bytes_sent, bytes);
+                self.worker.counters.bytes_out.add(bytes as u64);
                 self.touched = true;
             }
             Err(error) => self.abort(&CloseReason::Io(error)),
@@ -252,6 +252,7 @@ impl<S: Session> Driver<S> {
             self.wire.goaway(ErrorCode::NO_ERROR, b"");
             self.close(&CloseReason::Shutdown, FORCED, FORCED);
         } else if signals & signal::STALLED != 0 {
+            self.worker.counters.limits_hit.increment(Limit::WriteStall);
             self.abort(&CloseReason::WriteStalled);
         }
     }
@@ -287,7 +288,7 @@ impl<S: Session> Driver<S> {
 
     /// The buffer of the next read to start.
     pub(super) fn next_recv(&mut self) -> Option<Vec<u8>> {
-        if self.input.is_reading() || self.input.is_ended() {
+        if self.input.is_reading() || self.input.is_ended() || self.input.is_waiting(&self.inbox) {
             return None;
         }
         let wanted = match self.phase {
@@ -300,7 +301,8 @@ impl<S: Session> Driver<S> {
             return None;
         }
         let next = self.input.next(&self.worker.buffers, &self.inbox);
-        if self.worker.buffers.is_short() {
+        if next.is_none() {
+            self.worker.counters.limits_hit.increment(Limit::ReceiveBuffers);
             self.worker.hunt_buffer();
         }
         next
@@ -308,6 +310,13 @@ impl<S: Session> Driver<S> {
 
     /// The peer broke the protocol; the GOAWAY is in the output.
     fn fail(&mut self, error: ConnectionError) {
+        match error.cause {
+            Cause::Timeout => self.worker.counters.limits_hit.increment(Limit::PeerTime),
+            _ if error.code == ErrorCode::ENHANCE_YOUR_CALM => {
+                self.worker.counters.limits_hit.increment(Limit::Abuse);
+            }
+            _ => {}
+        }
         self.close(&CloseReason::Protocol(error), FLUSH, LINGER);
     }
 
