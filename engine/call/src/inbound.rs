@@ -1,0 +1,317 @@
+//! One call's arriving half, shared by the session that feeds it and the handler that reads it.
+//!
+//! The session pushes payload bytes as frames arrive; the handler's task decodes a message when it asks for one, so a
+//! handler that does not read costs memory for its window and no work. Both run on the same thread: the state is a
+//! `RefCell` that is borrowed inside these methods only, never across an await and never while a waker runs.
+//!
+//! **Credits.** Each byte pushed becomes credit exactly once. Bytes of a complete message become credit when the reader
+//! takes it. While the message at the front is incomplete and the reader waits for it, all that is buffered becomes credit
+//! at once: a message larger than the window could never arrive otherwise. So no more is buffered than one window beyond
+//! the message limit, which is checked at the prefix.
+//!
+//! Does not: talk to the connection. The session takes what [`Inbound::take_credit`] says and credits the window itself.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::task::{Context, Poll, Waker};
+
+use corelane_wire::grpc::{DeframeError, Deframer, Encoding, Metadata, Status};
+
+use crate::message::{PREFIX_LEN, open, too_large};
+use crate::pool;
+
+/// The messages of one call on their way from the session to the reader.
+///
+/// ```
+/// use std::rc::Rc;
+/// use std::task::{Context, Poll, Waker};
+/// use corelane_call::{Encoding, Inbound, ProstCodec, Streaming};
+///
+/// let inbound = Rc::new(Inbound::new());
+/// let mut messages: Streaming<String> =
+///     Streaming::new(ProstCodec::<(), String>::default(), inbound.clone(), Encoding::Identity, 1024);
+///
+/// inbound.push(b"\x00\x00\x00\x00\x04\x0a\x02hi"); // the session, as DATA arrives
+/// inbound.end();
+///
+/// let mut cx = Context::from_waker(Waker::noop());
+/// let Poll::Ready(first) = messages.poll_message(&mut cx) else { panic!("it has arrived") };
+/// assert_eq!(first.unwrap().as_deref(), Some("hi"));
+/// assert_eq!(inbound.take_credit(), 9); // what the session may credit to the window
+/// ```
+#[derive(Default)]
+pub struct Inbound {
+    state: RefCell<State>,
+    /// The reader's task; kept from wake to wake, since a clone costs an atomic.
+    waker: Cell<Option<Waker>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` while nothing is buffered: an idle stream holds no buffer.
+    deframer: Option<Deframer>,
+    /// Bytes that the reader is done with and the session has not asked for yet.
+    credit: usize,
+    /// Bytes at the front of the buffer that became credit ahead of their message.
+    prepaid: usize,
+    progress: Progress,
+    reader: Reader,
+    trailers: Option<Metadata>,
+    /// Whether the last message taken had its compressed flag set.
+    compressed: bool,
+}
+
+/// What comes after the bytes that are buffered.
+#[derive(Debug, Default)]
+enum Progress {
+    /// More bytes, perhaps.
+    #[default]
+    Open,
+    /// Nothing.
+    Ended,
+    /// This status.
+    Failed(Status),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reader {
+    /// Did not ask since it was last woken.
+    #[default]
+    Busy,
+    /// Asked, got nothing, and wants to be woken.
+    Waiting,
+    /// Will never ask again: what arrives is thrown away and credited.
+    Gone,
+}
+
+/// The session's side.
+impl Inbound {
+    /// A call whose first byte has not arrived.
+    #[must_use]
+    pub fn new() -> Inbound {
+        Inbound::default()
+    }
+
+    /// Takes the payload of a DATA frame and wakes the reader if it waits.
+    pub fn push(&self, payload: &[u8]) {
+        if payload.is_empty() {
+            return;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            if state.reader == Reader::Gone {
+                state.credit += payload.len();
+                return;
+            }
+            state.deframer.get_or_insert_with(|| Deframer::from_buffer(pool::take())).push(payload);
+        }
+        self.wake();
+    }
+
+    /// No more bytes will come: END_STREAM arrived. An error that was set before stays.
+    pub fn end(&self) {
+        self.finish(Progress::Ended);
+    }
+
+    /// The call ended with `status`: the reader gets it after the messages that arrived whole. The first end counts.
+    pub fn fail(&self, status: Status) {
+        self.finish(Progress::Failed(status));
+    }
+
+    /// Keeps the trailing metadata for [`Streaming::trailers`](crate::Streaming::trailers). Call it before the end.
+    pub fn set_trailers(&self, trailers: Metadata) {
+        self.state.borrow_mut().trailers = Some(trailers);
+    }
+
+    /// How many bytes the reader is done with since this was last asked: the session credits the window with them, after
+    /// each push and after each time the handler was polled.
+    #[must_use]
+    pub fn take_credit(&self) -> u32 {
+        let mut state = self.state.borrow_mut();
+        let credit = u32::try_from(state.credit).unwrap_or(u32::MAX);
+        state.credit -= credit as usize;
+        credit
+    }
+
+    /// How many bytes arrived and were not taken yet.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.state.borrow().buffered()
+    }
+
+    fn finish(&self, with: Progress) {
+        {
+            let mut state = self.state.borrow_mut();
+            if !matches!(state.progress, Progress::Open) {
+                return;
+            }
+            state.progress = with;
+        }
+        self.wake();
+    }
+
+    fn wake(&self) {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.reader != Reader::Waiting {
+                return;
+            }
+            state.reader = Reader::Busy;
+        }
+        // Taken out while it runs: a waker is foreign code and may come back here.
+        if let Some(waker) = self.waker.take() {
+            waker.wake_by_ref();
+            let newer = self.waker.take();
+            self.waker.set(newer.or(Some(waker)));
+        }
+    }
+}
+
+/// The reader's side.
+impl Inbound {
+    /// The next message, decompressed with `encoding` and decoded; `None` after the last one.
+    ///
+    /// After an error nothing more is read: what is buffered and what still arrives is credited and thrown away.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` for a message of more than `max` bytes, `INTERNAL` for one that is malformed or cut off by the
+    /// end of the stream, the status of [`Inbound::fail`], and whatever `decode` returns.
+    pub fn poll_message<T>(
+        &self,
+        cx: &mut Context<'_>,
+        encoding: Encoding,
+        max: usize,
+        decode: impl FnOnce(&[u8]) -> Result<T, Status>,
+    ) -> Poll<Result<Option<T>, Status>> {
+        let state = &mut *self.state.borrow_mut();
+        let outcome = match state.deframer.as_mut().map_or(Ok(None), |deframer| deframer.next(max)) {
+            Ok(Some(message)) => {
+                let taken = PREFIX_LEN + message.payload.len();
+                state.compressed = message.compressed;
+                let item = open(message, encoding, max, decode);
+                state.settle(taken);
+                item.map(Some)
+            }
+            Ok(None) => match state.at_the_gap() {
+                Some(end) => end.map(|()| None),
+                None => {
+                    state.reader = Reader::Waiting;
+                    self.remember(cx.waker());
+                    return Poll::Pending;
+                }
+            },
+            Err(error) => Err(refusal(error)),
+        };
+        if outcome.is_err() {
+            state.discard();
+        }
+        Poll::Ready(outcome)
+    }
+
+    /// Whether the last message taken came compressed; `false` before the first.
+    #[must_use]
+    pub fn last_was_compressed(&self) -> bool {
+        self.state.borrow().compressed
+    }
+
+    /// The trailing metadata, once.
+    #[must_use]
+    pub fn take_trailers(&self) -> Option<Metadata> {
+        self.state.borrow_mut().trailers.take()
+    }
+
+    /// The reader will not ask again: what is buffered and what still arrives is credited and thrown away, so that the
+    /// connection's window does not shrink for ever.
+    pub fn abandon(&self) {
+        self.state.borrow_mut().discard();
+        self.waker.take();
+    }
+
+    /// Keeps `waker` for the next push, without a clone where it is the one from last time.
+    fn remember(&self, waker: &Waker) {
+        let kept = self.waker.take().filter(|kept| kept.will_wake(waker));
+        self.waker.set(Some(kept.unwrap_or_else(|| waker.clone())));
+    }
+}
+
+impl State {
+    fn buffered(&self) -> usize {
+        self.deframer.as_ref().map_or(0, Deframer::buffered)
+    }
+
+    /// A message of `taken` bytes left the front of the buffer.
+    fn settle(&mut self, taken: usize) {
+        debug_assert!(self.prepaid <= taken, "only bytes of the message at the front are credited ahead");
+        self.credit += taken - self.prepaid.min(taken);
+        self.prepaid = 0;
+    }
+
+    /// No complete message is buffered: how the stream ended, or `None` if it did not. Pays for what is buffered.
+    fn at_the_gap(&mut self) -> Option<Result<(), Status>> {
+        let buffered = self.buffered();
+        debug_assert!(self.prepaid <= buffered, "what was credited ahead is still buffered");
+        self.credit += buffered.saturating_sub(self.prepaid);
+        self.prepaid = buffered;
+        if buffered == 0 {
+            self.release();
+        }
+        match std::mem::replace(&mut self.progress, Progress::Ended) {
+            Progress::Open => {
+                self.progress = Progress::Open;
+                None
+            }
+            Progress::Failed(status) => Some(Err(status)),
+            Progress::Ended if buffered == 0 => Some(Ok(())),
+            Progress::Ended => Some(Err(Status::internal("the stream ended inside a message"))),
+        }
+    }
+
+    /// Throws away what is buffered and what still arrives.
+    fn discard(&mut self) {
+        let buffered = self.buffered();
+        self.credit += buffered.saturating_sub(self.prepaid);
+        self.prepaid = 0;
+        self.reader = Reader::Gone;
+        self.progress = Progress::Ended;
+        self.release();
+    }
+
+    /// Leaves the buffer to another stream of this thread.
+    fn release(&mut self) {
+        if let Some(deframer) = self.deframer.take() {
+            pool::give(deframer.into_buffer());
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.state.get_mut().release();
+    }
+}
+
+/// Says how much is buffered, never what: payloads are the callers' own.
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.borrow();
+        f.debug_struct("Inbound")
+            .field("buffered", &state.buffered())
+            .field("credit", &state.credit)
+            .field("progress", &state.progress)
+            .field("reader", &state.reader)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn refusal(error: DeframeError) -> Status {
+    match error {
+        DeframeError::TooLarge { len, max } => too_large(len as usize, max),
+        DeframeError::BadFlag(flag) => {
+            Status::internal(format!("the first byte of a message is {flag}, it must be 0 or 1"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

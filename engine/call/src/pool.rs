@@ -1,0 +1,85 @@
+//! Buffers that one call leaves to the next on the same thread.
+//!
+//! Bounded twice: a buffer that grew past [`BUFFER_BYTES_MAX`] is freed, and no more than [`BUFFERS_MAX`] are kept, so a
+//! thread never holds more than 4 MiB here. `memory`'s pool does not fit: it lends buffers of one fixed size and counts
+//! those that are out, while these grow with the message they hold and may end with their call.
+
+use std::cell::{Cell, RefCell};
+
+/// The largest buffer worth keeping: the default window of a stream, so a reader that keeps up never frees one.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// How many are kept on each thread.
+const BUFFERS_MAX: usize = 64;
+/// The largest scratch buffer worth keeping: one for each thread, for messages before or after compression.
+const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An empty buffer, with the capacity that an earlier call left if there is one.
+pub(crate) fn take() -> Vec<u8> {
+    // While the thread ends its locals are gone; what is dropped then works without the pool.
+    BUFFERS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// Leaves `buffer` to a later call, or frees it.
+pub(crate) fn give(mut buffer: Vec<u8>) {
+    if buffer.capacity() == 0 || buffer.capacity() > BUFFER_BYTES_MAX {
+        return;
+    }
+    buffer.clear();
+    let _ = BUFFERS.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < BUFFERS_MAX {
+            pool.push(buffer);
+        }
+    });
+}
+
+/// Runs `work` with this thread's scratch buffer, empty. It is taken out for as long, so `work` may call this again.
+pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    buffer.clear();
+    let result = work(&mut buffer);
+    if buffer.capacity() <= SCRATCH_BYTES_MAX {
+        let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_small_buffers_and_frees_large_ones() {
+        give(Vec::with_capacity(100));
+        assert!(take().capacity() >= 100);
+        assert_eq!(take().capacity(), 0);
+        give(Vec::with_capacity(BUFFER_BYTES_MAX + 1));
+        assert_eq!(take().capacity(), 0);
+    }
+
+    #[test]
+    fn keeps_a_bounded_number() {
+        for _ in 0..=BUFFERS_MAX {
+            give(Vec::with_capacity(1));
+        }
+        assert_eq!(BUFFERS.with(|pool| pool.borrow().len()), BUFFERS_MAX);
+    }
+
+    #[test]
+    fn scratch_is_empty_and_can_be_nested() {
+        with_scratch(|outer| {
+            outer.extend_from_slice(b"outer");
+            with_scratch(|inner| {
+                assert!(inner.is_empty());
+                inner.extend_from_slice(b"inner");
+            });
+            assert_eq!(outer, b"outer");
+        });
+        with_scratch(|again| assert!(again.is_empty() && again.capacity() > 0));
+    }
+}

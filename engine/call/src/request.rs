@@ -1,0 +1,245 @@
+//! A request and what travels with it.
+//!
+//! [`CallParts`] is everything but the message: interceptors see it before a message is decoded, and the typed
+//! [`Request`] is made from it without copying.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelane_wire::Instant;
+use corelane_wire::grpc::Metadata;
+
+use crate::{Extensions, Peer};
+
+/// Everything about a call but its message: what an [`Interceptor`](crate::Interceptor) sees and may change.
+///
+/// The default has no metadata, no peer, no deadline and the path `""`, and owns no heap.
+#[derive(Debug, Default)]
+pub struct CallParts {
+    /// The request's metadata.
+    pub metadata: Metadata,
+    /// Values that travel inside this process only.
+    pub extensions: Extensions,
+    /// The method, as on the wire: `/package.Service/Method`; `""` where none was chosen yet.
+    pub path: &'static str,
+    /// The connection that the call came by.
+    pub peer: Option<Rc<Peer>>,
+    /// When the call ends whether it is done or not.
+    pub deadline: Option<Instant>,
+    /// The time a client gives the call; becomes `grpc-timeout`.
+    pub timeout: Option<Duration>,
+    /// Whether the message of a unary request came with its compressed flag set.
+    pub compressed: bool,
+}
+
+impl CallParts {
+    /// The parts of a call of the method `path`, all else empty.
+    #[must_use]
+    pub fn new(path: &'static str) -> CallParts {
+        CallParts { path, ..CallParts::default() }
+    }
+}
+
+/// A message (or a stream of them) and what the caller sent along.
+///
+/// ```
+/// use corelane_call::Request;
+///
+/// let mut request = Request::new("ping");
+/// request.metadata_mut().insert("x-tenant", "blue").unwrap();
+/// let request = request.map(str::len);
+/// assert_eq!(request.metadata().get("x-tenant"), Some("blue"));
+/// assert_eq!(request.into_inner(), 4);
+/// ```
+#[derive(Debug, Default)]
+pub struct Request<T> {
+    call: CallParts,
+    message: T,
+}
+
+impl<T> Request<T> {
+    /// A request without metadata.
+    #[must_use]
+    pub fn new(message: T) -> Request<T> {
+        Request { call: CallParts::default(), message }
+    }
+
+    /// Joins metadata, extensions and message; what [`Request::into_parts`] took apart.
+    #[must_use]
+    pub fn from_parts(metadata: Metadata, extensions: Extensions, message: T) -> Request<T> {
+        Request { call: CallParts { metadata, extensions, ..CallParts::default() }, message }
+    }
+
+    /// Metadata, extensions and message. Peer and deadline are lost; [`Request::into_call`] keeps them.
+    #[must_use]
+    pub fn into_parts(self) -> (Metadata, Extensions, T) {
+        (self.call.metadata, self.call.extensions, self.message)
+    }
+
+    /// Joins a call's parts and its message.
+    #[must_use]
+    pub fn from_call(call: CallParts, message: T) -> Request<T> {
+        Request { call, message }
+    }
+
+    /// The call's parts and its message.
+    #[must_use]
+    pub fn into_call(self) -> (CallParts, T) {
+        (self.call, self.message)
+    }
+
+    /// The metadata that the caller sent.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.call.metadata
+    }
+
+    /// The metadata, to change it.
+    #[must_use]
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.call.metadata
+    }
+
+    /// What interceptors left for the handler.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.call.extensions
+    }
+
+    /// The extensions, to change them.
+    #[must_use]
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.call.extensions
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn get_ref(&self) -> &T {
+        &self.message
+    }
+
+    /// The message, to change it.
+    #[must_use]
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.message
+    }
+
+    /// The message alone.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.message
+    }
+
+    /// The same request with another message.
+    #[must_use]
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Request<U> {
+        Request { call: self.call, message: change(self.message) }
+    }
+
+    /// The method, as on the wire: `/package.Service/Method`; `""` where none was chosen yet.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        self.call.path
+    }
+
+    /// The connection that the call came by.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Rc<Peer>> {
+        self.call.peer.as_ref()
+    }
+
+    /// The other end's TCP address.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.call.peer.as_ref()?.remote().inet()
+    }
+
+    /// Our end's TCP address.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.call.peer.as_ref()?.local().inet()
+    }
+
+    /// When the call ends whether it is done or not.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.call.deadline
+    }
+
+    /// How much of the deadline is left at `now`: zero once it passed, `None` without a deadline.
+    #[must_use]
+    pub fn time_remaining(&self, now: Instant) -> Option<Duration> {
+        self.call.deadline.map(|deadline| deadline.since(now))
+    }
+
+    /// Gives the call this much time; a client sends it as `grpc-timeout`.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.call.timeout = Some(timeout);
+    }
+
+    /// The time that [`Request::set_timeout`] gave.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.call.timeout
+    }
+
+    /// Whether the message of a unary request came compressed. For a stream, ask
+    /// [`Streaming::last_was_compressed`](crate::Streaming::last_was_compressed).
+    #[must_use]
+    pub fn was_compressed(&self) -> bool {
+        self.call.compressed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Address;
+
+    fn request() -> Request<u8> {
+        let remote: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let peer = Rc::new(Peer::new(remote.into(), Address::Unix(None)));
+        let mut call = CallParts::new("/a.B/C");
+        call.peer = Some(peer);
+        call.deadline = Some(Instant::from_nanos(1_000));
+        call.compressed = true;
+        Request::from_call(call, 3)
+    }
+
+    #[test]
+    fn mapping_keeps_what_travels_along() {
+        let mut request = request();
+        request.extensions_mut().insert('x');
+        request.metadata_mut().insert("k", "v").unwrap();
+        let request = request.map(|message| message + 1);
+        assert_eq!(*request.get_ref(), 4);
+        assert_eq!(request.path(), "/a.B/C");
+        assert_eq!(request.extensions().get::<char>(), Some(&'x'));
+        assert_eq!(request.metadata().get("k"), Some("v"));
+        assert_eq!(request.remote_addr(), Some("192.0.2.1:1".parse().unwrap()));
+        assert_eq!(request.local_addr(), None);
+        assert!(request.was_compressed());
+    }
+
+    #[test]
+    fn remaining_time_ends_at_zero() {
+        let request = request();
+        assert_eq!(request.time_remaining(Instant::from_nanos(400)), Some(Duration::from_nanos(600)));
+        assert_eq!(request.time_remaining(Instant::from_nanos(1_001)), Some(Duration::ZERO));
+        assert_eq!(Request::new(()).time_remaining(Instant::from_nanos(0)), None);
+    }
+
+    #[test]
+    fn parts_go_apart_and_together() {
+        let (call, message) = request().into_call();
+        assert_eq!((call.path, message), ("/a.B/C", 3));
+        let (metadata, extensions, message) = Request::from_call(call, message).into_parts();
+        let mut request = Request::from_parts(metadata, extensions, message);
+        assert_eq!(request.deadline(), None);
+        request.set_timeout(Duration::from_secs(1));
+        assert_eq!(request.timeout(), Some(Duration::from_secs(1)));
+        *request.get_mut() += 1;
+        assert_eq!(request.into_inner(), 4);
+    }
+}
