@@ -1,3 +1,5 @@
+//! Compression from outside: what goes in comes out, and nothing comes out past its limit.
+
 use corelane_wire::grpc::Code;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Details as they travel, down to the bytes.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Order, ends, wakes, and credits step by step against a model.
+
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
