@@ -89,7 +89,7 @@ pub(crate) fn start<F: SessionFactory>(
     inbox.received_ns.set(now.as_nanos());
     let driver = Driver {
         session: factory.session(&peer),
-        wire: Connection::new(Role::Server, worker.wire.clone(), now),
+        wire: Connection::new(Role::Server, worker.wire_config(), now),
         worker: worker.clone(),
         inbox,
         peer,

@@ -24,6 +24,7 @@ use corelane_wire::Instant;
 use corelane_wire::connection::Config as WireConfig;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -66,7 +67,10 @@ pub(crate) struct Seed {
 pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
     pub(crate) limits: Limits,
-    pub(crate) wire: WireConfig,
+    wire: WireConfig,
+    /// Where the seeds of connections come from.
+    seeds: RandomState,
+    opened: Cell<u64>,
     pub(crate) counters: Rc<Writer<WorkerCounters>>,
     clock: Clock,
     now: Cell<Instant>,
@@ -104,6 +108,8 @@ impl Worker {
             home: seed.home,
             limits: seed.limits,
             wire: seed.wire,
+            seeds: RandomState::new(),
+            opened: Cell::new(0),
             counters: Rc::new(seed.counters),
             hunted: Cell::new(0),
             due: RefCell::default(),
@@ -133,6 +139,14 @@ impl Worker {
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// The settings of a new connection. Each has a seed of its own, which no peer knows.
+    pub(crate) fn wire_config(&self) -> WireConfig {
+        // Relies on the keys of the standard library's hash being secret, as its maps do.
+        let number = self.opened.get();
+        self.opened.set(number.wrapping_add(1));
+        WireConfig { seed: self.seeds.hash_one(number), ..self.wire.clone() }
     }
 
     /// A place for a connection, or `None` when the worker has as many as it may.

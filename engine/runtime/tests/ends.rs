@@ -270,3 +270,46 @@ fn engines_come_and_go_without_leaving_descriptors() {
         eventually("all descriptors are closed", || descriptors() < before + 10);
     });
 }
+
+/// The variable that makes the test below a server in a process of its own.
+const POOR: &str = "CORELANE_TEST_POOR_SERVER";
+
+#[test]
+fn running_out_of_descriptors_does_not_end_the_accepting() {
+    if std::env::var_os(POOR).is_some() {
+        let backend = if std::env::var(POOR).unwrap() == "epoll" { Backend::Epoll } else { Backend::Uring };
+        let (handle, _) = serve(backend);
+        println!("\nport {}", handle.addresses()[0].as_tcp().unwrap().port());
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    }
+    on_both(|backend| {
+        use std::io::BufRead;
+        let program = std::env::current_exe().unwrap();
+        let script = format!(
+            "ulimit -n 48; exec '{}' --exact running_out_of_descriptors_does_not_end_the_accepting --nocapture",
+            program.display()
+        );
+        let mut server = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .env(POOR, if backend == Backend::Epoll { "epoll" } else { "uring" })
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(server.stdout.take().unwrap()).lines();
+        let port =
+            lines.map_while(Result::ok).find_map(|line| line.strip_prefix("port ")?.parse::<u16>().ok());
+        let address: corelane_runtime::Address = format!("127.0.0.1:{}", port.unwrap()).parse().unwrap();
+        let connections: Vec<_> =
+            (0..100).map(|_| TcpStream::connect(address.as_tcp().unwrap()).unwrap()).collect();
+        // The server has met its limit: some of these have their SETTINGS, others wait in the queue for ever.
+        connections[0].set_read_timeout(Some(PATIENCE)).unwrap();
+        (&connections[0]).read_exact(&mut [0; 9]).unwrap();
+        drop(connections);
+        let mut client = Client::to(&address);
+        assert_eq!(client.call("/echo", b"served again"), b"served again");
+        drop(server.stdin.take());
+        server.wait().unwrap();
+    });
+}

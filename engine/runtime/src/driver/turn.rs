@@ -90,7 +90,8 @@ impl<S: Session> Driver<S> {
         match self.output.written(result, buffer, &self.worker.buffers) {
             Ok(bytes) => {
                 self.worker.counters.bytes_out.add(bytes as u64);
-                self.touched = true;
+                // What waited for the output to shrink; without streams nothing did.
+                self.touched |= self.wire.streams_count() != 0;
             }
             Err(error) => self.abort(&CloseReason::Io(error)),
         }
