@@ -117,6 +117,21 @@ impl Metadata {
         self.0.map_or_else(FieldList::new, |fields| *fields)
     }
 
+    /// Takes a header list over with its box, even if all of it is hidden: [`Metadata::into_boxed`] gives both back, so that
+    /// who reads many heads allocates for none of them.
+    #[inline]
+    #[must_use]
+    pub const fn from_boxed(fields: Box<FieldList>) -> Metadata {
+        Metadata(Some(fields))
+    }
+
+    /// The list with the hidden fields in its box, to be used again.
+    #[inline]
+    #[must_use]
+    pub fn into_boxed(self) -> Option<Box<FieldList>> {
+        self.0
+    }
+
     fn visible(&self) -> impl DoubleEndedIterator<Item = Field<'_>> {
         self.0.iter().flat_map(|fields| fields.iter()).filter(is_visible)
     }
@@ -355,6 +370,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_box_comes_back_with_its_storage() {
+        let mut fields = Box::new(FieldList::new());
+        fields.push(b"te", b"trailers");
+        let metadata = Metadata::from_boxed(fields);
+        assert!(metadata.is_empty(), "what is hidden does not count");
+        assert_eq!(metadata.into_boxed().map(|fields| fields.len()), Some(1));
+        assert_eq!(Metadata::new().into_boxed(), None);
+    }
 
     #[test]
     fn the_protocols_own_fields_are_hidden() {
