@@ -35,6 +35,7 @@ pub use inbound::Inbound;
 pub use interceptor::{AsyncInterceptor, BoxFuture, Ending, Interceptor, Interceptors};
 pub use into_request::{IntoRequest, IntoStreamingRequest};
 pub use peer::{Address, Peer};
+pub use pool::take_fields;
 pub use request::{CallParts, Request};
 pub use response::{ReplyParts, Response};
 pub use stream::BoxStream;

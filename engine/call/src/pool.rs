@@ -1,10 +1,12 @@
 //! Buffers that one call leaves to the next on the same thread.
 //!
 //! Bounded twice: a buffer that grew past [`BUFFER_BYTES_MAX`] is freed, and no more than [`BUFFERS_MAX`] are kept, so a
-//! thread never holds more than 4 MiB here. `memory`'s pool does not fit: it lends buffers of one fixed size and counts
-//! those that are out, while these grow with the message they hold and may end with their call.
+//! thread never holds more than 4 MiB here, and as much in field lists. `memory`'s pool does not fit: it lends buffers of
+//! one fixed size and counts those that are out, while these grow with what they hold and may end with their call.
 
 use std::cell::{Cell, RefCell};
+
+use corelane_wire::FieldList;
 
 /// The largest buffer worth keeping: the default window of a stream, so a reader that keeps up never frees one.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -13,8 +15,15 @@ const BUFFERS_MAX: usize = 64;
 /// The largest scratch buffer worth keeping: one for each thread, for messages before or after compression.
 const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
 
+/// The largest field list worth keeping: heads are limited to 16 KiB, and nearly all are below 1 KiB.
+const FIELDS_BYTES_MAX: usize = 4 * 1024;
+/// How many are kept on each thread: one for each call that runs at once on a busy worker.
+const FIELDS_MAX: usize = 1024;
+
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::vec_box, reason = "the box itself goes round: metadata holds it")]
+    static FIELDS: RefCell<Vec<Box<FieldList>>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -34,6 +43,29 @@ pub(crate) fn give(mut buffer: Vec<u8>) {
         let mut pool = pool.borrow_mut();
         if pool.len() < BUFFERS_MAX {
             pool.push(buffer);
+        }
+    });
+}
+
+/// An empty field list for the head of the next request, with the storage that an earlier one left if there is any. It
+/// comes back when the [`CallParts`](crate::CallParts) that hold it as metadata are dropped.
+#[inline]
+#[must_use]
+pub fn take_fields() -> Box<FieldList> {
+    FIELDS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// Leaves `fields` to a later call, or frees it.
+#[inline]
+pub(crate) fn give_fields(mut fields: Box<FieldList>) {
+    if fields.capacity_bytes() > FIELDS_BYTES_MAX {
+        return;
+    }
+    fields.clear();
+    let _ = FIELDS.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < FIELDS_MAX {
+            pool.push(fields);
         }
     });
 }
@@ -68,6 +100,22 @@ mod tests {
             give(Vec::with_capacity(1));
         }
         assert_eq!(BUFFERS.with(|pool| pool.borrow().len()), BUFFERS_MAX);
+    }
+
+    #[test]
+    fn a_field_list_goes_round() {
+        let mut fields = take_fields();
+        fields.push(b"x-a", b"1");
+        let address = &raw const *fields;
+        let mut call = crate::CallParts::new("/a.B/C");
+        call.metadata = corelane_wire::grpc::Metadata::from_boxed(fields);
+        drop(call);
+        let again = take_fields();
+        assert_eq!((&raw const *again, again.len()), (address, 0));
+        let mut large = take_fields();
+        large.push(b"x-a", &[b'1'; FIELDS_BYTES_MAX + 1]);
+        give_fields(large);
+        assert_eq!(take_fields().capacity_bytes(), 0);
     }
 
     #[test]

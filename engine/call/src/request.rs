@@ -10,7 +10,7 @@ use std::time::Duration;
 use corelane_wire::Instant;
 use corelane_wire::grpc::Metadata;
 
-use crate::{Extensions, Peer};
+use crate::{Extensions, Peer, pool};
 
 /// Everything about a call but its message: what an [`Interceptor`](crate::Interceptor) sees and may change.
 ///
@@ -37,7 +37,19 @@ impl CallParts {
     /// The parts of a call of the method `path`, all else empty.
     #[must_use]
     pub fn new(path: &'static str) -> CallParts {
-        CallParts { path, ..CallParts::default() }
+        let mut parts = CallParts::default();
+        parts.path = path;
+        parts
+    }
+}
+
+/// The storage of the metadata goes to the next request that this thread reads: see [`take_fields`](crate::take_fields).
+impl Drop for CallParts {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(fields) = std::mem::take(&mut self.metadata).into_boxed() {
+            pool::give_fields(fields);
+        }
     }
 }
 
@@ -68,13 +80,18 @@ impl<T> Request<T> {
     /// Joins metadata, extensions and message; what [`Request::into_parts`] took apart.
     #[must_use]
     pub fn from_parts(metadata: Metadata, extensions: Extensions, message: T) -> Request<T> {
-        Request { call: CallParts { metadata, extensions, ..CallParts::default() }, message }
+        let mut call = CallParts::default();
+        call.metadata = metadata;
+        call.extensions = extensions;
+        Request { call, message }
     }
 
     /// Metadata, extensions and message. Peer and deadline are lost; [`Request::into_call`] keeps them.
     #[must_use]
-    pub fn into_parts(self) -> (Metadata, Extensions, T) {
-        (self.call.metadata, self.call.extensions, self.message)
+    pub fn into_parts(mut self) -> (Metadata, Extensions, T) {
+        let metadata = std::mem::take(&mut self.call.metadata);
+        let extensions = std::mem::take(&mut self.call.extensions);
+        (metadata, extensions, self.message)
     }
 
     /// Joins a call's parts and its message.
