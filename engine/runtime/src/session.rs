@@ -128,6 +128,13 @@ impl Io<'_> {
         self.calls.waker(slot, self.inbox.key, &self.worker.home)
     }
 
+    /// The protocol, and the waker of `slot`: for one poll of a call that answers as it goes.
+    #[inline]
+    #[must_use]
+    pub fn poll_parts(&mut self, slot: u32) -> (&mut Connection, &Waker) {
+        (self.wire, self.calls.waker(slot, self.inbox.key, &self.worker.home))
+    }
+
     /// Has [`Session::timer`] called for `slot` at `at`, and not at an earlier choice of `at`. Instants never reached
     /// ([`Instant::MAX`]) are fine.
     pub fn set_timer(&mut self, slot: u32, at: Instant) {
