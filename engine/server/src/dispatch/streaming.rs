@@ -1,0 +1,123 @@
+//! Methods whose handlers answer with a stream of messages: server-streaming and bidirectional calls.
+
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+
+use corelane_call::{Codec, ReplyParts, Request, Response, Status};
+use futures_core::Stream;
+
+use super::slots::{Home, Reuse};
+use super::typed::{Drive, Ending};
+use super::{Arrival, Receive, Requests};
+use crate::reply::Reply;
+
+/// Messages that one call sends before the other calls of its connection have their turn.
+const MESSAGES_PER_TURN: u32 = 64;
+
+/// A method that replies with a stream.
+pub(crate) struct StreamedReply<C, F, Fut, S, R> {
+    codec: C,
+    handler: F,
+    types: PhantomData<(Fut, S, R)>,
+}
+
+impl<C, F, Fut, S, R> StreamedReply<C, F, Fut, S, R> {
+    pub(crate) fn new(codec: C, handler: F) -> Self {
+        StreamedReply { codec, handler, types: PhantomData }
+    }
+}
+
+/// A running call: first its handler, then the stream that this returned.
+pub(crate) struct Running<Fut, S> {
+    handler: Home<Fut>,
+    stream: Home<S>,
+    /// What the handler said besides: trailers, and which messages are compressed.
+    parts: ReplyParts,
+}
+
+impl<Fut, S> Reuse for Running<Fut, S> {
+    fn vacant() -> Self {
+        Running { handler: Home::vacant(), stream: Home::vacant(), parts: ReplyParts::default() }
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.handler.is_vacant() && self.stream.is_vacant()
+    }
+
+    fn vacate(&mut self) {
+        self.parts = ReplyParts::default();
+        self.handler.vacate();
+        self.stream.vacate();
+    }
+}
+
+impl<C, F, Fut, S, R> Drive for StreamedReply<C, F, Fut, S, R>
+where
+    C: Codec,
+    R: Receive<C>,
+    F: Fn(Request<R::Message>) -> Fut,
+    Fut: Future<Output = Result<Response<S>, Status>>,
+    S: Stream<Item = Result<C::Encode, Status>>,
+{
+    type Home = Running<Fut, S>;
+    const REQUESTS: Requests = R::REQUESTS;
+
+    fn begin(&self, home: &mut Running<Fut, S>, arrival: Arrival<'_>) -> Result<(), Status> {
+        let request = R::receive(&self.codec, arrival)?;
+        home.handler.set(Some((self.handler)(request)));
+        Ok(())
+    }
+
+    fn drive(&self, home: &mut Running<Fut, S>, cx: &mut Context<'_>, reply: &mut Reply<'_>) -> Poll<Ending> {
+        if let Some(handler) = home.handler.as_mut().as_pin_mut() {
+            let Poll::Ready(result) = handler.poll(cx) else { return Poll::Pending };
+            home.handler.vacate();
+            let (parts, stream) = match result {
+                Ok(response) => response.into_reply(),
+                Err(status) => return Poll::Ready(Err(status)),
+            };
+            home.stream.set(Some(stream));
+            home.parts = parts;
+            // At once, before the first message: clients wait for it.
+            if let Err(status) = reply.head(&home.parts) {
+                return Poll::Ready(Err(status));
+            }
+        }
+        let Poll::Ready(result) = self.pump(home, cx, reply) else { return Poll::Pending };
+        Poll::Ready(result.map(|()| std::mem::take(&mut home.parts.trailers)))
+    }
+}
+
+impl<C, F, Fut, S, R> StreamedReply<C, F, Fut, S, R>
+where
+    C: Codec,
+    S: Stream<Item = Result<C::Encode, Status>>,
+{
+    /// Sends what the stream has, as long as there is room and it is this call's turn.
+    fn pump(
+        &self,
+        home: &mut Running<Fut, S>,
+        cx: &mut Context<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Poll<Result<(), Status>> {
+        for _ in 0..MESSAGES_PER_TURN {
+            if reply.room() == 0 {
+                // `Session::writable` comes when there is room again.
+                return Poll::Pending;
+            }
+            let stream = home.stream.as_mut().as_pin_mut().expect("the handler has returned its stream");
+            let sent = match stream.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(item)) => {
+                    item.and_then(|item| reply.message(&self.codec, &item, &home.parts))
+                }
+            };
+            if let Err(status) = sent {
+                return Poll::Ready(Err(status));
+            }
+        }
+        reply.yield_turn();
+        Poll::Pending
+    }
+}

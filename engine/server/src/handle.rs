@@ -1,0 +1,109 @@
+//! What outlives the start of a server: where it listens, what it counts, how it ends.
+
+use std::fmt;
+use std::time::Duration;
+
+use corelane_observe::WorkerSnapshot;
+use corelane_runtime::{Address, BackendKind, Drainer, Handle, Memory, WorkerPanic};
+
+/// A server that runs on its own threads.
+///
+/// Dropping it ends the server at once and cuts off the calls in flight; [`shutdown`](Self::shutdown) and then
+/// [`join`](Self::join) let them finish.
+#[derive(Debug)]
+pub struct ServerHandle {
+    engine: Handle,
+    memory: Memory,
+    grace: Duration,
+}
+
+impl ServerHandle {
+    pub(crate) fn new(engine: Handle, memory: Memory, grace: Duration) -> ServerHandle {
+        ServerHandle { engine, memory, grace }
+    }
+
+    /// Where the server listens, in the order in which the addresses were given; a port of 0 has become a number.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        self.engine.addresses()
+    }
+
+    /// io_uring or epoll.
+    #[must_use]
+    pub fn backend(&self) -> BackendKind {
+        self.engine.backend()
+    }
+
+    /// How many workers run.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.engine.workers()
+    }
+
+    /// What one worker may hold at most, windows, streams and handlers not counted.
+    #[must_use]
+    pub fn memory_per_worker(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// What the server has done so far, all workers together.
+    #[must_use]
+    pub fn counters(&self) -> WorkerSnapshot {
+        self.engine.counters().snapshot()
+    }
+
+    /// What each worker has done so far: for the balance between them.
+    pub fn counters_by_worker(&self) -> impl Iterator<Item = WorkerSnapshot> {
+        self.engine.counters().snapshots()
+    }
+
+    /// Begins to end the server: clients are told to go elsewhere, nothing more is accepted, and calls in flight may finish
+    /// within the builder's grace. Comes back at once.
+    pub fn shutdown(&self) {
+        self.engine.drain(self.grace);
+    }
+
+    /// As [`shutdown`](Self::shutdown), with another grace. A later order can only shorten it.
+    pub fn shutdown_within(&self, grace: Duration) {
+        self.engine.drain(grace);
+    }
+
+    /// What can end the server from elsewhere: another thread, one of its own handlers.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { drainer: self.engine.drainer(), grace: self.grace }
+    }
+
+    /// Waits until the server has ended.
+    ///
+    /// # Errors
+    /// The first worker that died of a panic, which would be a fault of the engine: handlers' panics are caught.
+    pub fn join(self) -> Result<(), WorkerPanic> {
+        self.engine.join()
+    }
+}
+
+/// Ends a server from any thread; see [`ServerHandle::stopper`].
+#[derive(Clone)]
+pub struct Stopper {
+    drainer: Drainer,
+    grace: Duration,
+}
+
+impl Stopper {
+    /// As [`ServerHandle::shutdown`].
+    pub fn shutdown(&self) {
+        self.drainer.drain(self.grace);
+    }
+
+    /// As [`ServerHandle::shutdown_within`].
+    pub fn shutdown_within(&self, grace: Duration) {
+        self.drainer.drain(grace);
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").field("grace", &self.grace).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! The server's side of one connection: from the events of its streams to calls, and back.
+//!
+//! Does not: own the socket or the protocol, which it is lent for each event; read a clock. Invariant: an exchange lives
+//! from its stream's head to its end or reset, and a pending call is either in its method's homes or being polled.
+//!
+//! The number of an exchange is the tag of its stream. Wakers and timers go by one more, since 0 is the sweep's: one
+//! timer for all calls of the connection whose request is not complete. Calls that are answered at once, nearly all,
+//! never set a timer of their own.
+//!
+//! This file takes requests in; `session/running.rs` runs calls, `session/ending.rs` ends them.
+
+mod ending;
+mod running;
+
+use std::rc::Rc;
+
+use corelane_call::{Inbound, Metadata, Peer};
+use corelane_memory::Slab;
+use corelane_observe::Limit;
+use corelane_runtime::{CloseReason, Io, Session};
+use corelane_wire::Instant;
+use corelane_wire::connection::{Event, StreamKey};
+use corelane_wire::grpc::whole;
+
+use crate::call::{Call, Exchange, Passed, State, Timer};
+use crate::dispatch::{Body, Requests};
+use crate::gather::{self, Gathered};
+use crate::head::{self, Head, Refused};
+use crate::refusal::{DISCARDED_MAX, Refusal};
+use crate::reply::{self, ReplyState};
+use crate::worker::Worker;
+
+/// The slot of the timer for calls whose request is not complete.
+const SWEEP: u32 = 0;
+
+/// The waker's and timer's slot of an exchange.
+#[inline]
+fn slot(index: u32) -> u32 {
+    index + 1
+}
+
+/// The calls of one connection.
+pub(crate) struct ServerSession {
+    worker: Rc<Worker>,
+    peer: Rc<Peer>,
+    exchanges: Slab<Exchange>,
+    /// When the sweep's timer goes off.
+    sweep_at: Option<Instant>,
+    /// The time of the last event.
+    now: Instant,
+}
+
+impl ServerSession {
+    pub(crate) fn new(worker: Rc<Worker>, peer: Rc<Peer>) -> ServerSession {
+        // The protocol limits streams; this bounds nothing further.
+        ServerSession {
+            worker,
+            peer,
+            exchanges: Slab::new(u32::MAX - 1),
+            sweep_at: None,
+            now: Instant::default(),
+        }
+    }
+}
+
+impl Session for ServerSession {
+    #[inline]
+    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
+        self.now = io.now;
+        match event {
+            Event::Data { key, tag, payload, end_stream } => self.data(io, key, tag, payload, end_stream),
+            Event::Headers { key, end_stream, too_large, .. } => self.request(io, key, end_stream, too_large),
+            Event::Trailers { key, tag, .. } => self.data(io, key, tag, &[], true),
+            Event::Reset { key, tag, .. } => {
+                if self.find(key, tag).is_some() {
+                    self.cancel(io, tag);
+                }
+            }
+            Event::Informational { .. } | Event::Settings | Event::Goaway { .. } | Event::Pong { .. } => {}
+        }
+    }
+
+    fn wake(&mut self, io: &mut Io<'_>, slot: u32) {
+        if let Some(index) = slot.checked_sub(1) {
+            self.resume(io, index);
+        }
+    }
+
+    fn timer(&mut self, io: &mut Io<'_>, slot: u32) {
+        match slot.checked_sub(1) {
+            None => self.sweep(io),
+            Some(index) => self.expire(io, index),
+        }
+    }
+
+    fn writable(&mut self, io: &mut Io<'_>, tag: u32) {
+        self.resume(io, tag);
+    }
+
+    fn drain(&mut self, _io: &mut Io<'_>) {
+        // `wire` has told the peer. Calls in flight go on, and so do those that are on their way.
+    }
+
+    fn closed(&mut self, _reason: &CloseReason) {
+        self.abandon();
+    }
+}
+
+/// Whatever ends a connection, its calls are dropped with care.
+impl Drop for ServerSession {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+impl ServerSession {
+    /// A new stream.
+    fn request(&mut self, io: &mut Io<'_>, key: StreamKey, end_stream: bool, too_large: bool) {
+        let worker = &*self.worker;
+        let head = if too_large {
+            worker.counters.limits_hit.increment(Limit::HeaderList);
+            Err(Refused::Http(Refusal::fields_too_large()))
+        } else {
+            head::read(io.wire.fields(), &worker.router, &worker.methods)
+        };
+        match head {
+            Ok(head) => self.begin(io, key, &head, end_stream),
+            Err(Refused::Http(refusal)) if end_stream => refusal.send(io.wire, key),
+            Err(Refused::Http(refusal)) => {
+                self.insert(io, key, Exchange::Refused { key, refusal });
+            }
+            Err(Refused::Grpc(status)) => reply::refuse(io.wire, key, &status, None),
+            Err(Refused::Encoding(status, accepted)) => {
+                reply::refuse(io.wire, key, &status, Some(accepted));
+            }
+        }
+    }
+
+    /// A request that becomes a call, if it is admitted.
+    #[inline]
+    fn begin(&mut self, io: &mut Io<'_>, key: StreamKey, head: &Head, end_stream: bool) {
+        let worker = &*self.worker;
+        let deadline = worker.deadline(head.timeout, io.now);
+        let permit = match worker.admission.admit() {
+            Ok(permit) => permit,
+            Err(status) => {
+                worker.counters.limits_hit.increment(Limit::Admission);
+                return reply::refuse(io.wire, key, &status, None);
+            }
+        };
+        worker.counters.call_started();
+        let requests = worker.entry(head.method).method.requests();
+        // The fields stay in one place, and an empty list from an earlier call takes theirs.
+        let mut fields = corelane_call::take_fields();
+        *fields = io.wire.swap_fields(std::mem::take(&mut *fields));
+        let call = Call {
+            key,
+            method: head.method,
+            encoding: head.encoding,
+            state: State::Gathering(None),
+            reply: ReplyState::new(head.accept),
+            started: io.now,
+            deadline,
+            metadata: Metadata::from_boxed(fields),
+            timer: Timer::Unset,
+            passed: Passed::No,
+            _permit: permit,
+        };
+        let index = self.insert(io, key, Exchange::Call(call));
+        if deadline.is_some_and(|deadline| deadline <= io.now) {
+            return self.expire(io, index);
+        }
+        match requests {
+            Requests::Many => {
+                let inbound = Rc::new(Inbound::new());
+                if end_stream {
+                    inbound.end();
+                }
+                self.start(io, index, Body::Stream(inbound));
+            }
+            Requests::One if end_stream => self.end(io, index, Err(gather::missing())),
+            Requests::One => self.watch(io, deadline),
+        }
+    }
+
+    fn insert(&mut self, io: &mut Io<'_>, key: StreamKey, exchange: Exchange) -> u32 {
+        let slot = self.exchanges.insert(exchange);
+        let index = slot.ok().expect("the protocol limits streams far below 2^32").index();
+        if let Some(mut stream) = io.wire.stream(key) {
+            stream.set_tag(index);
+        }
+        index
+    }
+
+    /// The exchange of this stream. A tag may be late and name a successor, which the key tells.
+    #[inline]
+    fn find(&mut self, key: StreamKey, tag: u32) -> Option<&mut Exchange> {
+        let (_, exchange) = self.exchanges.at_mut(tag)?;
+        (exchange.key() == key).then_some(exchange)
+    }
+
+    #[inline]
+    fn call(&mut self, index: u32) -> Option<&mut Call> {
+        match self.exchanges.at_mut(index)?.1 {
+            Exchange::Call(call) => Some(call),
+            Exchange::Refused { .. } => None,
+        }
+    }
+
+    #[inline]
+    fn remove(&mut self, index: u32) -> Option<Exchange> {
+        let (key, _) = self.exchanges.at(index)?;
+        self.exchanges.remove(key)
+    }
+
+    /// A piece of a request.
+    #[inline]
+    fn data(&mut self, io: &mut Io<'_>, key: StreamKey, tag: u32, payload: &[u8], end_stream: bool) {
+        let ServerSession { worker, exchanges, .. } = self;
+        let call = match exchanges.at_mut(tag) {
+            Some((_, Exchange::Call(call))) if call.key == key => call,
+            Some((_, Exchange::Refused { key: known, .. })) if *known == key => {
+                return self.discard(io, tag, payload.len(), end_stream);
+            }
+            _ => return,
+        };
+        if let Some(inbound) = call.state.inbound() {
+            inbound.push(payload);
+            if end_stream {
+                inbound.end();
+            }
+            // The reader was woken and is polled after the events of this turn; what nobody will read is credited now.
+            return reply::credit(io.wire, key, inbound.take_credit());
+        }
+        if let State::Gathering(pieces) = &call.state {
+            let size_max = worker.entry(call.method).options.decoding_size_max;
+            match whole(payload, size_max).filter(|_| end_stream && pieces.is_none()) {
+                Some(message) => self.start(io, tag, Body::Message(message)),
+                None => self.gather(io, tag, payload, end_stream),
+            }
+        }
+    }
+
+    /// A piece of a request that takes one message and does not come as one piece.
+    fn gather(&mut self, io: &mut Io<'_>, index: u32, payload: &[u8], end_stream: bool) {
+        let worker = self.worker.clone();
+        let Some(call) = self.call(index) else { return };
+        let size_max = worker.entry(call.method).options.decoding_size_max;
+        let State::Gathering(pieces) = &mut call.state else { return };
+        let gathered = pieces.get_or_insert_with(|| Gathered::new(worker.take_storage()));
+        if let Err(status) = gathered.push(payload, size_max) {
+            worker.counters.limits_hit.increment(Limit::MessageReceived);
+            return self.end(io, index, Err(status));
+        }
+        if !end_stream {
+            let len = u32::try_from(payload.len()).expect("a frame is far smaller");
+            return reply::credit(io.wire, call.key, len);
+        }
+        let Some(gathered) = pieces.take() else { return };
+        match gathered.message() {
+            Ok(message) => self.start(io, index, Body::Message(message)),
+            Err(status) => self.end(io, index, Err(status)),
+        }
+        worker.give_storage(gathered.into_storage());
+    }
+
+    /// A piece of a request that was refused.
+    fn discard(&mut self, io: &mut Io<'_>, index: u32, len: usize, end_stream: bool) {
+        let Some((_, Exchange::Refused { key, refusal })) = self.exchanges.at_mut(index) else { return };
+        let key = *key;
+        refusal.discarded += len;
+        if !end_stream && refusal.discarded <= DISCARDED_MAX {
+            let len = u32::try_from(len).expect("a frame is far smaller");
+            return reply::credit(io.wire, key, len);
+        }
+        if let Some(Exchange::Refused { refusal, .. }) = self.remove(index) {
+            refusal.send(io.wire, key);
+        }
+    }
+}
