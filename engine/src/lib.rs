@@ -1,1 +1,162 @@
 //! An embeddable gRPC engine: one pinned thread per core, io_uring underneath, its own HTTP/2 on top.
+//!
+//! A service is written in Rust's own `async fn` and served by as many threads as there are cores. Each thread is a world of its
+//! own: it accepts its connections, owns their buffers and timers, and runs their handlers, so nothing on the way of a call
+//! is shared, locked or counted atomically, and handlers need be neither `Send` nor `Sync`.
+//!
+//! ```no_run
+//! use corelane::{Request, Response, Server, Status};
+//! use greeter::greeter_server::{Greeter, GreeterServer};
+//! use greeter::{HelloReply, HelloRequest};
+//!
+//! #[derive(Default)]
+//! struct MyGreeter;
+//!
+//! impl Greeter for MyGreeter {
+//!     async fn say_hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
+//!         let name = &request.get_ref().name;
+//!         Ok(Response::new(HelloReply { message: format!("Hello {name}!") }))
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // One greeter for each core, made there. `start` gives a handle instead of blocking.
+//!     Server::builder().add_service(|| GreeterServer::new(MyGreeter)).serve("0.0.0.0:50051")?;
+//!     Ok(())
+//! }
+//! # mod greeter {
+//! #     #[derive(Clone, PartialEq, corelane::prost::Message)]
+//! #     #[prost(prost_path = "corelane::prost")]
+//! #     pub struct HelloRequest {
+//! #         #[prost(string, tag = "1")]
+//! #         pub name: String,
+//! #     }
+//! #     #[derive(Clone, PartialEq, corelane::prost::Message)]
+//! #     #[prost(prost_path = "corelane::prost")]
+//! #     pub struct HelloReply {
+//! #         #[prost(string, tag = "1")]
+//! #         pub message: String,
+//! #     }
+//! #     pub mod greeter_server {
+//! #         use corelane::codegen::{ProstCodec, Rc};
+//! #         use corelane::server::{Methods, Service};
+//! #         pub trait Greeter: Sized + 'static {
+//! #             #[allow(async_fn_in_trait)]
+//! #             async fn say_hello(
+//! #                 &self,
+//! #                 request: corelane::Request<super::HelloRequest>,
+//! #             ) -> Result<corelane::Response<super::HelloReply>, corelane::Status>;
+//! #         }
+//! #         pub struct GreeterServer<T>(Rc<T>);
+//! #         impl<T: Greeter> GreeterServer<T> {
+//! #             pub fn new(inner: T) -> Self {
+//! #                 GreeterServer(Rc::new(inner))
+//! #             }
+//! #         }
+//! #         impl<T: Greeter> Service for GreeterServer<T> {
+//! #             const NAME: &'static str = "hello.Greeter";
+//! #             fn register(self, methods: &mut Methods) {
+//! #                 methods.unary("/hello.Greeter/SayHello", ProstCodec::default(), {
+//! #                     let inner = self.0;
+//! #                     move |request| {
+//! #                         let inner = inner.clone();
+//! #                         async move { inner.say_hello(request).await }
+//! #                     }
+//! #                 });
+//! #             }
+//! #         }
+//! #     }
+//! # }
+//! ```
+//!
+//! `greeter` is generated from a `.proto` file by `corelane-codegen` in a build script, without `protoc`, and brought in by
+//! [`include_proto!`]. Names and shapes follow tonic, so that a service moves over nearly word for word.
+//!
+//! # Layers
+//!
+//! Folders are layers and layers are crates; each uses what stands above it here and never a neighbour.
+//!
+//! | crate | what it is |
+//! |---|---|
+//! | `corelane-memory` | slabs with generations, bounded pools, the timer wheel, the mailbox between cores |
+//! | `corelane-wire` | HTTP/2, HPACK and gRPC framing as a value: bytes and time in, events and bytes out; `no_std`, no unsafe |
+//! | `corelane-runtime` | a pinned thread and all it owns: listener, connection drivers, wakers, timers, io_uring or epoll |
+//! | `corelane-call` | what one call is made of: requests, responses, streams of messages, codecs, compression, interceptors |
+//! | `corelane-server` | builder, router, the four shapes of a call, admission, drain |
+//! | `corelane` | this façade, the one crate that users name |
+//!
+//! # The life of a unary call
+//!
+//! A read completes → the protocol cuts frames out of the receive buffer, in place → the header block becomes a method and
+//! metadata → the message is decoded from the receive buffer → the handler is called and polled, at once → the reply is
+//! encoded into the connection's output buffer, between a prepared head and prepared trailers → when the turn ends, one
+//! write carries everything that the connection has produced. A handler that waits is polled again when its waker was
+//! called. In the steady state nothing of this allocates.
+//!
+//! # Does not
+//!
+//! Own `main`, signals, the logger or the allocator: a server is started and stopped by a handle, and several live in one
+//! process. Speak HTTP/1.1 or TLS, call other services, discover them or balance between them: those are layers to come. Share
+//! anything between workers: state that must be common is the service's to share.
+
+pub use corelane_call::{
+    AsyncInterceptor, Code, Extensions, Interceptor, IntoRequest, IntoStreamingRequest, Metadata, Request,
+    Response, Status, Streaming, details, stream,
+};
+pub use corelane_server::Server;
+pub use corelane_wire::grpc::Encoding;
+
+pub use prost;
+pub use prost_types;
+
+/// Serving: the builder, the handle, and what a service is.
+pub mod server {
+    pub use corelane_server::{
+        Address, Backend, BackendKind, Builder, DECODING_SIZE_MAX, LocalServer, Methods, PortSharing,
+        ServeError, Server, ServerHandle, Service, ServiceOptions, StartError, Stopper, ToAddresses,
+        WorkerPanic, WorkerSnapshot, Workers,
+    };
+}
+
+/// What a handler may ask of the worker that runs it: the time, a pause, a fair yield.
+pub mod time {
+    pub use corelane_runtime::{Sleep, now, sleep, sleep_until, yield_now};
+    pub use corelane_wire::Instant;
+}
+
+/// What generated code names. Use it if you write such code by hand.
+pub mod codegen {
+    pub use std::rc::Rc;
+
+    pub use corelane_call::stream::BoxStream;
+    pub use corelane_call::{Codec, Interceptor, ProstCodec, Request, Response, Status, Streaming};
+    pub use corelane_server::{Methods, Service, ServiceOptions};
+    pub use corelane_wire::grpc::Encoding;
+    pub use futures_core::Stream;
+}
+
+/// Brings in what `corelane_codegen::compile_protos` has generated for a package.
+///
+/// ```ignore
+/// mod hello {
+///     corelane::include_proto!("hello");
+/// }
+/// ```
+#[macro_export]
+macro_rules! include_proto {
+    ($package:tt) => {
+        include!(concat!(env!("OUT_DIR"), concat!("/", $package, ".rs")));
+    };
+}
+
+/// The encoded file descriptor set that a build script wrote under this name, for reflection.
+///
+/// ```ignore
+/// const DESCRIPTORS: &[u8] = corelane::include_file_descriptor_set!("hello_descriptor");
+/// ```
+#[macro_export]
+macro_rules! include_file_descriptor_set {
+    ($name:tt) => {
+        include_bytes!(concat!(env!("OUT_DIR"), concat!("/", $name, ".bin")))
+    };
+}
