@@ -7,7 +7,7 @@ use crate::backend::{Accepted, Listener, Socket};
 use crate::driver;
 use crate::helpers::{sleep, yield_now};
 use crate::inbox::signal;
-use crate::limits::{ACCEPT_LOG, ACCEPT_PAUSE, ACCEPTS_PER_TURN, LISTEN_BACKLOG};
+use crate::limits::{ACCEPT_LOG, ACCEPT_PAUSE, ACCEPTS_AT_END, ACCEPTS_PER_TURN};
 use crate::listen::Address;
 use crate::session::{PeerInfo, SessionFactory};
 use crate::worker::Worker;
@@ -33,7 +33,7 @@ pub(crate) async fn listen<F: SessionFactory>(worker: Rc<Worker>, listener: List
         }
     }
     // What waited when the drain began, not what goes on coming.
-    for _ in 0..LISTEN_BACKLOG as u32 / ACCEPTS_PER_TURN {
+    for _ in 0..ACCEPTS_AT_END {
         match accept_some(&worker, &listener, &*factory) {
             Ok(Progress::More) => {}
             Ok(Progress::Emptied) | Err(_) => break,

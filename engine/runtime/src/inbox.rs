@@ -25,6 +25,8 @@ pub(crate) mod signal {
     pub(crate) const SCAN: u8 = 16;
     /// A buffer lies ready in [`super::Inbox::granted`].
     pub(crate) const GRANTED: u8 = 32;
+    /// A large buffer that others wait for has held a partial frame for too long.
+    pub(crate) const HOLDS: u8 = 128;
     /// Nothing has come for a while: give back what only a busy connection needs.
     pub(crate) const QUIET: u8 = 64;
 }
@@ -63,6 +65,10 @@ pub(crate) struct Inbox {
     pub(crate) busy: Cell<bool>,
     /// When the last bytes came, in nanoseconds.
     pub(crate) received_ns: Cell<u64>,
+    /// A large receive buffer is held.
+    pub(crate) large: Cell<bool>,
+    /// Since when a frame has lain in the buffer in part; 0 without one.
+    pub(crate) partial_since_ns: Cell<u64>,
     /// Since when a write has made no progress; 0 without a write.
     pub(crate) writing_since_ns: Cell<u64>,
     /// No call is in flight.
@@ -85,6 +91,8 @@ impl Inbox {
             granted: Cell::default(),
             busy: Cell::new(false),
             received_ns: Cell::new(0),
+            large: Cell::new(false),
+            partial_since_ns: Cell::new(0),
             writing_since_ns: Cell::new(0),
             idle: Cell::new(false),
             quiet: Cell::new(false),

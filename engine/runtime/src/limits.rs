@@ -49,6 +49,9 @@ pub const REFILLS_PER_TURN: u32 = 4;
 /// Connections that a listener accepts before others have their turn.
 pub const ACCEPTS_PER_TURN: u32 = 64;
 
+/// Turns' worth of connections that a drain accepts from a listener's queue: as many as the queue held when it began.
+pub const ACCEPTS_AT_END: u32 = 4096 / ACCEPTS_PER_TURN;
+
 /// Messages from foreign threads that wait for one worker. When it is full, a wake is not lost but found by a scan.
 pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 
@@ -88,19 +91,27 @@ pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Durati
 /// At most one line about failed accepts for each listener in this time.
 pub const ACCEPT_LOG: Duration = Duration::from_secs(1);
 
+/// How long a frame may take to become whole in a large receive buffer while others wait for one. Else a few connections
+/// with half a frame each could keep all others from receiving.
+pub const FRAME_HOLD: Duration = Duration::from_secs(10);
+
 /// How far a buffer hunt goes through the connections for one waiting connection.
 pub const RECLAIM_SCAN: usize = 64;
 
 /// Bytes that the kernel maps for a ring of 4096 entries and four times as many completions.
 const RING_BYTES: usize = 4096 * 64 + 4 * 4096 * 16;
 
-/// Bytes that a connection takes in a worker besides its buffers: task, session's frame, wakers, slots. Measured with
-/// an empty session (2026-11, x86-64) and rounded up.
-const CONNECTION_BYTES: usize = 2 * 1024;
+/// Bytes that a connection takes in a worker besides its buffers: task, protocol, wakers, slots. Measured with an empty
+/// session (3.6 KiB, 2026-11, x86-64) and rounded up.
+const CONNECTION_BYTES: usize = 4 * 1024;
 
 const _: () =
     assert!(RECEIVE_BYTES >= 16 * 1024 + HEADER_LEN, "a partial frame must find room to become whole");
 const _: () = assert!(RECEIVE_SMALL_BYTES >= 64, "the client's preface and first SETTINGS should fit");
+const _: () = assert!(
+    ACCEPTS_AT_END * ACCEPTS_PER_TURN == LISTEN_BACKLOG.unsigned_abs(),
+    "the whole queue is accepted"
+);
 const _: () = assert!(OUTPUT_BYTES <= OUTPUT_SPARE_BYTES_MAX, "a fresh output buffer must be worth keeping");
 const _: () = assert!(FORCED.as_nanos() <= FLUSH.as_nanos(), "force must not take longer than courtesy");
 const _: () = assert!(SWEEP.as_nanos() * 4 <= WRITE_STALL.as_nanos(), "a stall must be noticed in good time");
@@ -111,10 +122,12 @@ const _: () = assert!(RECEIVE_BUFFERS_MAX >= 2, "one connection must not be able
 pub struct Limits {
     /// [`CONNECTIONS_MAX`].
     pub connections_max: u32,
-    /// [`RECEIVE_BUFFERS_MAX`]; at least 2.
+    /// [`RECEIVE_BUFFERS_MAX`]; less than 2 count as 2.
     pub receive_buffers_max: usize,
     /// [`WRITE_STALL`].
     pub write_stall: Duration,
+    /// [`FRAME_HOLD`].
+    pub frame_hold: Duration,
 }
 
 impl Default for Limits {
@@ -123,6 +136,7 @@ impl Default for Limits {
             connections_max: CONNECTIONS_MAX,
             receive_buffers_max: RECEIVE_BUFFERS_MAX,
             write_stall: WRITE_STALL,
+            frame_hold: FRAME_HOLD,
         }
     }
 }

@@ -85,6 +85,8 @@ pub enum CloseReason {
     Io(io::Error),
     /// The peer did not read for too long.
     WriteStalled,
+    /// The peer took too long over a frame, while others waited for the buffer that it lies in.
+    FrameHeld,
     /// The grace of a drain was over, or the worker ended.
     Shutdown,
 }
@@ -97,6 +99,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Protocol(error) => write!(f, "protocol error: {error}"),
             CloseReason::Io(error) => write!(f, "the socket failed: {error}"),
             CloseReason::WriteStalled => f.write_str("the peer did not read what it was sent"),
+            CloseReason::FrameHeld => f.write_str("the peer held a receive buffer that others needed"),
             CloseReason::Shutdown => f.write_str("the worker shut down"),
         }
     }

@@ -103,7 +103,7 @@ impl Worker {
             now: Cell::new(now),
             timers: Timers::new(Alarm::new()?, now),
             ticker: Rc::new(Ticker::new(rope)),
-            buffers: Buffers::new(seed.receive_bytes, seed.limits.receive_buffers_max),
+            buffers: Buffers::new(seed.receive_bytes, seed.limits.receive_buffers_max.max(2)),
             connections: RefCell::new(Slab::new(seed.limits.connections_max)),
             home: seed.home,
             limits: seed.limits,
@@ -225,14 +225,20 @@ impl Worker {
         }
     }
 
-    /// Looks over all connections: who holds a large buffer for nothing, whose peer does not read.
+    /// Looks over all connections: who holds a large buffer for nothing or for too long, whose peer does not read.
     fn sweep(&self, now: Instant) {
         let quiet_since = now.as_nanos().saturating_sub(nanos(SWEEP));
+        let wanted = self.buffers.has_waiting();
+        let held_since = now.as_nanos().saturating_sub(nanos(self.limits.frame_hold));
         let stalled_since = now.as_nanos().saturating_sub(nanos(self.limits.write_stall));
         for (_, inbox) in self.connections.borrow().iter() {
             if inbox.idle.get() && !inbox.quiet.get() && inbox.received_ns.get() <= quiet_since {
                 inbox.quiet.set(true);
                 inbox.signal(signal::QUIET);
+            }
+            let partial_since = inbox.partial_since_ns.get();
+            if wanted && inbox.large.get() && partial_since != 0 && partial_since <= held_since {
+                inbox.signal(signal::HOLDS);
             }
             let writing_since = inbox.writing_since_ns.get();
             if writing_since != 0 && writing_since <= stalled_since {

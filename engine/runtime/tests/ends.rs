@@ -313,3 +313,35 @@ fn running_out_of_descriptors_does_not_end_the_accepting() {
         server.wait().unwrap();
     });
 }
+
+#[test]
+fn half_a_frame_does_not_keep_a_buffer_that_others_need() {
+    on_both(|backend| {
+        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        config.limits.receive_buffers_max = 2;
+        config.limits.frame_hold = Duration::from_millis(100);
+        let (handle, log) = serve_with(config);
+        // Both large buffers hold half a frame each, and the rest does not come.
+        let holders: Vec<_> = (0..2)
+            .map(|n| {
+                let mut holder = raw(&handle);
+                holder.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+                holder.write_all(b"\0\x40\0\xee\0\0\0\0\0").unwrap();
+                // More than a small buffer takes, or just so much that its last byte asks for a large one.
+                let bytes = if n == 0 { 8_000 } else { 503 };
+                holder.write_all(&vec![b'h'; bytes]).unwrap();
+                holder
+            })
+            .collect();
+        eventually("both have been read", || handle.counters().snapshot().bytes_in > 8_500);
+        let mut other = Client::connect(&handle);
+        assert_eq!(
+            other.call("/echo", b"small ones need no large buffer"),
+            b"small ones need no large buffer"
+        );
+        let body = vec![b'b'; 100_000];
+        assert!(other.call("/echo", &body) == body);
+        assert_eq!(reasons(&log, 1)[0], "the peer held a receive buffer that others needed");
+        drop(holders);
+    });
+}

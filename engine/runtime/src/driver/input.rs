@@ -11,6 +11,7 @@ use crate::backend::Canceller;
 use crate::buffers::Buffers;
 use crate::inbox::Inbox;
 use crate::limits::{RECEIVE_SMALL_BYTES, SMALL_READS_MAX};
+use corelane_wire::Instant;
 use std::io;
 use std::rc::Rc;
 
@@ -57,6 +58,10 @@ pub(super) struct Input {
     /// The protocol has asked for more bytes behind what it was shown.
     pub(super) starved: bool,
     canceller: Option<Box<Canceller>>,
+    /// When the frame that lies here in part began.
+    partial_since: Instant,
+    /// A frame has been completed since.
+    completed: bool,
 }
 
 impl Input {
@@ -70,6 +75,8 @@ impl Input {
             small_reads: 0,
             starved: true,
             canceller: None,
+            partial_since: Instant::default(),
+            completed: true,
         }
     }
 
@@ -82,7 +89,17 @@ impl Input {
     #[inline]
     pub(super) fn consume(&mut self, bytes: usize) {
         self.consumed += bytes;
+        self.completed |= bytes > 0;
         debug_assert!(self.consumed <= self.buffer.len());
+    }
+
+    /// Since when the beginning of a frame has lain here, in nanoseconds; 0 if there is none. Asked when the protocol has
+    /// taken what it could.
+    pub(super) fn partial_since(&mut self, now: Instant) -> u64 {
+        if std::mem::take(&mut self.completed) {
+            self.partial_since = now;
+        }
+        if self.unread().is_empty() { 0 } else { self.partial_since.as_nanos().max(1) }
     }
 
     /// Throws away what is here.
@@ -90,6 +107,11 @@ impl Input {
         let unread = self.unread().len();
         self.consumed += unread;
         unread
+    }
+
+    /// Whether a large buffer is held.
+    pub(super) fn is_large(&self) -> bool {
+        self.class == Class::Large
     }
 
     pub(super) fn is_reading(&self) -> bool {

@@ -52,6 +52,7 @@ impl<S: Session> Driver<S> {
         self.watch();
         let idle = self.wire.streams_count() == 0;
         self.inbox.idle.set(idle);
+        self.inbox.large.set(self.input.is_large());
         self.inbox.reclaimable.set(idle && self.input.holds_idle());
         if !self.later.is_empty() {
             self.inbox.ready.borrow_mut().append(&mut self.later);
@@ -131,6 +132,7 @@ impl<S: Session> Driver<S> {
             let Some(event) = received.event else {
                 self.input.consume(consumed);
                 self.input.starved = true;
+                self.inbox.partial_since_ns.set(self.input.partial_since(self.now));
                 break;
             };
             self.events_left -= 1;
@@ -252,6 +254,9 @@ impl<S: Session> Driver<S> {
             Output::prepare(&mut self.wire, &self.worker.buffers);
             self.wire.goaway(ErrorCode::NO_ERROR, b"");
             self.close(&CloseReason::Shutdown, FORCED, FORCED);
+        } else if signals & signal::HOLDS != 0 && self.inbox.partial_since_ns.get() != 0 {
+            self.worker.counters.limits_hit.increment(Limit::PeerTime);
+            self.abort(&CloseReason::FrameHeld);
         } else if signals & signal::STALLED != 0 {
             self.worker.counters.limits_hit.increment(Limit::WriteStall);
             self.abort(&CloseReason::WriteStalled);
