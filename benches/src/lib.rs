@@ -1,1 +1,14 @@
-//! Benches of every layer, and the peer that speed comparisons drive.
+//! The service that speed is measured with. Criterion's benches are in `benches/`, the program that foreign load
+//! generators drive is `bench-peer`.
+//!
+//! Does not: measure. Handlers here do as little as they can, so that what is measured is the engine.
+
+mod service;
+
+pub use service::{BenchService, server};
+
+/// What is generated from `proto/bench`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod proto {
+    corelane::include_proto!("bench.v1");
+}

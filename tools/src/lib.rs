@@ -1,1 +1,0 @@
-//! The corelane command.
