@@ -1,8 +1,10 @@
 //! What the service tells of a request, and how definitions become headers and statuses.
 
-use corelane::prost::{Message, Name};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use corelane::prost::Message;
 use corelane::prost_types::Any;
-use corelane::{Code, Metadata, Request, Status};
+use corelane::{Code, Metadata, MetadataValue, Request, Status, time};
 
 use crate::protos::connectrpc::conformance::v1::conformance_payload::RequestInfo;
 use crate::protos::connectrpc::conformance::v1::{Error, Header};
@@ -30,7 +32,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn of<T>(request: &Request<T>) -> Seen {
-        let timeout_ms = request.time_remaining().map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+        let timeout_ms = request.time_remaining(time::now()).map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
         Seen { headers: headers_of(request.metadata()), timeout_ms }
     }
 
@@ -44,21 +46,21 @@ impl Seen {
     }
 }
 
-/// All values of each name together, in order, as they came over the wire.
+/// All values of each name together, in order, as text.
 fn headers_of(metadata: &Metadata) -> Vec<Header> {
     let mut headers: Vec<Header> = Vec::new();
-    for field in metadata.as_fields().iter() {
-        let (name, value) = (text(field.name), text(field.value));
+    for (name, value) in metadata.iter() {
+        let value = match value {
+            MetadataValue::Ascii(text) => text.to_owned(),
+            MetadataValue::Binary(octets) => STANDARD_NO_PAD.encode(octets),
+            MetadataValue::Malformed(octets) => String::from_utf8_lossy(octets).into_owned(),
+        };
         match headers.iter_mut().find(|header| header.name == name) {
             Some(header) => header.value.push(value),
-            None => headers.push(Header { name, value: vec![value] }),
+            None => headers.push(Header { name: name.to_owned(), value: vec![value] }),
         }
     }
     headers
-}
-
-fn text(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
 }
 
 /// Packs a message of the suite.
@@ -66,12 +68,21 @@ pub(super) fn pack(name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("{TYPE_PREFIX}.{name}"), value: message.encode_to_vec() }
 }
 
-/// Adds what a definition lists. What the engine refuses (`grpc-…`) is left out: the suite asks for none of it.
+/// Adds what a definition lists.
 pub(super) fn add(headers: &[Header], metadata: &mut Metadata) -> Result<(), Status> {
     for header in headers {
+        let name = header.name.to_ascii_lowercase();
         for value in &header.value {
-            let name = header.name.to_ascii_lowercase();
-            metadata.append(&name, value).map_err(|error| Status::internal(format!("{name}: {error}")))?;
+            let added = match name.ends_with("-bin") {
+                true => {
+                    let octets = STANDARD_NO_PAD
+                        .decode(value.trim_end_matches('='))
+                        .map_err(|error| Status::internal(format!("{name}: {error}")))?;
+                    metadata.append_bin(&name, &octets)
+                }
+                false => metadata.append(&name, value),
+            };
+            added.map_err(|error| Status::internal(error.to_string()))?;
         }
     }
     Ok(())

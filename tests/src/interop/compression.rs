@@ -1,6 +1,7 @@
 //! What the compression cases ask for: whether a request came compressed, and whether a response shall be.
 
 use corelane::Status;
+use corelane::compression::CompressionSwitch;
 
 use crate::protos::grpc::testing::BoolValue;
 
@@ -18,4 +19,13 @@ pub(super) fn check(expected: Option<&BoolValue>, compressed: bool) -> Result<()
 /// Whether a response is to be compressed. Nobody who does not ask gets one.
 pub(super) fn wanted(asked: Option<&BoolValue>) -> bool {
     asked.is_some_and(|asked| asked.value)
+}
+
+/// Turns compression on or off for the next message of a stream.
+pub(super) fn choose(switch: &CompressionSwitch, asked: Option<&BoolValue>) {
+    if wanted(asked) {
+        switch.on();
+    } else {
+        switch.off();
+    }
 }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelane::codegen::BoxStream;
+use corelane::compression::CompressionSwitch;
 use corelane::{Code, Metadata, Request, Response, Status, Streaming, time};
 
-use super::compression::{check, wanted};
+use super::compression::{check, choose, wanted};
 use super::load::{Load, attach};
 use super::payload::{size_of, zeros};
 use crate::protos::grpc::testing::test_service_server::TestService;
@@ -77,12 +78,13 @@ impl TestService for Interop {
         let peer = request.remote_addr();
         let message = request.into_inner();
         let mut response = Response::new(());
-        let compression = response.message_compression();
+        let compression = CompressionSwitch::new();
+        response.set_compression_switch(&compression);
         Ok(response.map(|()| {
             Box::pin(async_stream::try_stream! {
                 for asked in &message.response_parameters {
                     let reply = reply(asked, message.response_type, peer).await?;
-                    compression.set(wanted(asked.compressed.as_ref()));
+                    choose(&compression, asked.compressed.as_ref());
                     yield reply;
                 }
                 end(message.response_status.as_ref())?;
@@ -100,7 +102,8 @@ impl TestService for Interop {
         let mut response = Response::new(());
         echo(request.metadata(), response.metadata_mut(), ECHO_INITIAL);
         echo(request.metadata(), response.trailers_mut(), ECHO_TRAILING);
-        let compression = response.message_compression();
+        let compression = CompressionSwitch::new();
+        response.set_compression_switch(&compression);
         let mut requests = request.into_inner();
         let load = self.load.clone();
         Ok(response.map(|()| {
@@ -112,7 +115,7 @@ impl TestService for Interop {
                     }
                     for asked in &message.response_parameters {
                         let reply = reply(asked, message.response_type, peer).await?;
-                        compression.set(wanted(asked.compressed.as_ref()));
+                        choose(&compression, asked.compressed.as_ref());
                         yield reply;
                     }
                 }
