@@ -9,3 +9,8 @@ pub mod conformance;
 pub mod interop;
 pub mod program;
 pub mod protos;
+
+/// The README's examples, compiled. They stand here because this crate has a build script, as a user's would.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
