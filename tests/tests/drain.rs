@@ -17,6 +17,7 @@ fn calls_in_flight_finish_and_new_ones_go_elsewhere() {
     on_each_backend(
         |builder| builder.shutdown_grace(support::HANG),
         |Running { address, seen, handle }| async move {
+            let handle = handle.take();
             let (client, connection) = Client::connect_with(address, &Builder::new()).await;
             let calls: Vec<_> = (0..10)
                 .map(|_| {
@@ -51,6 +52,7 @@ fn under_load_every_call_is_answered_or_was_never_accepted() {
     on_each_backend(
         |builder| builder,
         |Running { address, handle, .. }| async move {
+            let handle = handle.take();
             let mut tasks = Vec::new();
             for _ in 0..8 {
                 let client = Client::connect(address).await;
@@ -69,7 +71,7 @@ fn under_load_every_call_is_answered_or_was_never_accepted() {
                     }
                 }));
             }
-            until(|| handle.counters().calls_succeeded > 1000).await;
+            until(|| handle.counters().calls_ok > 1000).await;
             handle.shutdown();
             let mut answered = 0;
             for task in tasks {
@@ -77,7 +79,7 @@ fn under_load_every_call_is_answered_or_was_never_accepted() {
             }
             let counters = handle.counters();
             handle.join().unwrap();
-            assert_eq!(counters.calls_succeeded, answered, "whatever the server has answered has arrived");
+            assert_eq!(counters.calls_ok, answered, "whatever the server has answered has arrived");
             assert_eq!(counters.calls_started, answered, "and it has begun nothing else");
         },
     );
@@ -93,6 +95,7 @@ fn the_grace_is_an_end() {
     on_each_backend(
         |builder| builder.shutdown_grace(Duration::from_millis(50)),
         |Running { address, seen, handle }| async move {
+            let handle = handle.take();
             let client = Client::connect(address).await;
             let call = tokio::spawn(async move { client.call(GATE, b"for ever").await });
             until(|| seen.get(|seen| &seen.begun) == 1).await;

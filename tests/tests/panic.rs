@@ -13,6 +13,7 @@ fn a_panic_is_internal_and_stays_with_its_call() {
     on_each_backend(
         |builder| builder,
         |Running { address, seen, handle }| async move {
+            let handle = handle.take();
             let client = Client::connect(address).await;
             let waiting = tokio::spawn({
                 let client = client.clone();

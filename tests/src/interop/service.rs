@@ -61,7 +61,7 @@ impl TestService for Interop {
         let mut requests = request.into_inner();
         let mut sum = 0;
         while let Some(message) = requests.message().await? {
-            check(message.expect_compressed.as_ref(), requests.was_compressed())?;
+            check(message.expect_compressed.as_ref(), requests.last_was_compressed())?;
             sum += size_of(message.payload.as_ref());
         }
         let aggregated_payload_size =

@@ -1,12 +1,14 @@
 //! A server with handlers that misbehave on demand, and a client of the `h2` crate: nothing of ours is on that end.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part, and a test may panic")]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "each test uses a part, and a test may panic")]
 
 pub mod client;
 pub mod service;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +22,20 @@ pub const HANG: Duration = Duration::from_secs(100);
 
 /// A running server of one worker, so that whatever one connection does, another one feels.
 pub struct Running {
-    pub handle: ServerHandle,
+    pub handle: Keeper,
     pub address: SocketAddr,
     pub seen: Arc<Seen>,
+}
+
+/// Keeps the server running until the test is over, or has taken it.
+#[derive(Clone)]
+pub struct Keeper(Rc<Cell<Option<ServerHandle>>>);
+
+impl Keeper {
+    /// The server, for a test that ends it.
+    pub fn take(&self) -> ServerHandle {
+        self.0.take().expect("a server is taken once")
+    }
 }
 
 /// Runs `test` against a server on each backend that this machine has.
@@ -46,8 +59,9 @@ pub fn on_each_backend<F: Future<Output = ()>>(
             Err(error) => panic!("{error}"),
         };
         let address = handle.addresses()[0].as_tcp().unwrap();
+        let handle = Keeper(Rc::new(Cell::new(Some(handle))));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let running = Running { handle, address, seen };
+        let running = Running { handle: handle.clone(), address, seen };
         let done = runtime.block_on(async { tokio::time::timeout(HANG, test(running)).await });
         assert!(done.is_ok(), "no end on {backend:?} after {HANG:?}");
     }
