@@ -65,7 +65,9 @@ fn under_load_every_call_is_answered_or_was_never_accepted() {
                                 answered += 1;
                             }
                             // Refused by GOAWAY, before a handler saw it; or the connection had ended already.
-                            Err(error) if error.is_go_away() || error.is_io() || is_closed(&error) => return answered,
+                            Err(error) if error.is_go_away() || error.is_io() || is_closed(&error) => {
+                                return answered;
+                            }
                             Err(error) => panic!("{error:?}"),
                         }
                     }
@@ -101,7 +103,10 @@ fn the_grace_is_an_end() {
             until(|| seen.get(|seen| &seen.begun) == 1).await;
             handle.shutdown();
             let ending = call.await.unwrap();
-            assert!(ending.is_err() || ending.is_ok_and(|reply| reply.status() == "14"), "UNAVAILABLE, or cut off");
+            assert!(
+                ending.is_err() || ending.is_ok_and(|reply| reply.status() == "14"),
+                "UNAVAILABLE, or cut off"
+            );
             handle.join().unwrap();
         },
     );

@@ -25,7 +25,10 @@ fn a_panic_is_internal_and_stays_with_its_call() {
                     let reply = client.call(PANIC, when).await.unwrap();
                     assert_eq!((reply.status(), reply.messages.len()), ("13", 0));
                     let message = reply.headers.get("grpc-message").map_or("", |text| text.to_str().unwrap());
-                    assert!(!message.contains("told"), "what a panic says is not the client's business: {message}");
+                    assert!(
+                        !message.contains("told"),
+                        "what a panic says is not the client's business: {message}"
+                    );
                 }
             }
             // The same connection, the same worker, and the call that was there before.

@@ -21,8 +21,11 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     // The suite starts several servers at once, so each stays small.
     let handle = server(request.message_receive_limit).workers(Workers::Count(1)).start("127.0.0.1:0")?;
     let address = handle.addresses()[0].as_tcp().ok_or("the server listens on TCP")?;
-    let response =
-        ServerCompatResponse { host: address.ip().to_string(), port: address.port().into(), ..Default::default() };
+    let response = ServerCompatResponse {
+        host: address.ip().to_string(),
+        port: address.port().into(),
+        ..Default::default()
+    };
     write_sized(&mut io::stdout().lock(), &response.encode_to_vec())?;
     Ok(serve_until_signal(handle)?)
 }

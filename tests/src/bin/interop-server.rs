@@ -32,7 +32,8 @@ fn run(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     }
     let workers = flags.workers.map_or(Workers::All, Workers::Count);
     let load = Load::default();
-    let handle = server(&load).workers(workers).backend(Backend::Auto).start(format!("127.0.0.1:{}", flags.port))?;
+    let handle =
+        server(&load).workers(workers).backend(Backend::Auto).start(format!("127.0.0.1:{}", flags.port))?;
     announce(&handle);
     Ok(serve_until_signal(handle)?)
 }

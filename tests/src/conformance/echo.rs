@@ -32,7 +32,9 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn of<T>(request: &Request<T>) -> Seen {
-        let timeout_ms = request.time_remaining(time::now()).map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+        let timeout_ms = request
+            .time_remaining(time::now())
+            .map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
         Seen { headers: headers_of(request.metadata()), timeout_ms }
     }
 

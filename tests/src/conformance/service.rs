@@ -10,7 +10,8 @@ use super::echo::{Seen, add, pack, status};
 use crate::protos::connectrpc::conformance::v1::conformance_service_server::ConformanceService;
 use crate::protos::connectrpc::conformance::v1::unary_response_definition::Response as Answer;
 use crate::protos::connectrpc::conformance::v1::{
-    BidiStreamRequest, BidiStreamResponse, ClientStreamRequest, ClientStreamResponse, ConformancePayload, IdempotentUnaryRequest, IdempotentUnaryResponse, ServerStreamRequest, ServerStreamResponse,
+    BidiStreamRequest, BidiStreamResponse, ClientStreamRequest, ClientStreamResponse, ConformancePayload,
+    IdempotentUnaryRequest, IdempotentUnaryResponse, ServerStreamRequest, ServerStreamResponse,
     StreamResponseDefinition, UnaryRequest, UnaryResponse, UnaryResponseDefinition, UnimplementedRequest,
     UnimplementedResponse,
 };

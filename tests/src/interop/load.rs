@@ -55,7 +55,8 @@ impl OpenRcaService for Load {
         request: Request<OrcaLoadReportRequest>,
     ) -> Result<Response<Self::StreamCoreMetricsStream>, Status> {
         let asked = request.into_inner().report_interval.unwrap_or_default();
-        let asked = Duration::try_from(asked).map_err(|_| Status::invalid_argument("report_interval is negative"))?;
+        let asked =
+            Duration::try_from(asked).map_err(|_| Status::invalid_argument("report_interval is negative"))?;
         let interval = asked.max(INTERVAL_MIN);
         let load = self.clone();
         Ok(Response::new(Box::pin(async_stream::try_stream! {

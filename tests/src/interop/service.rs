@@ -64,8 +64,8 @@ impl TestService for Interop {
             check(message.expect_compressed.as_ref(), requests.last_was_compressed())?;
             sum += size_of(message.payload.as_ref());
         }
-        let aggregated_payload_size =
-            i32::try_from(sum).map_err(|_| Status::out_of_range("the sum of the sizes is larger than its type"))?;
+        let aggregated_payload_size = i32::try_from(sum)
+            .map_err(|_| Status::out_of_range("the sum of the sizes is larger than its type"))?;
         Ok(Response::new(StreamingInputCallResponse { aggregated_payload_size }))
     }
 

@@ -74,7 +74,12 @@ impl Client {
         self.call_with(path, message, &HeaderMap::new()).await
     }
 
-    pub async fn call_with(&self, path: &str, message: &[u8], metadata: &HeaderMap) -> Result<Reply, h2::Error> {
+    pub async fn call_with(
+        &self,
+        path: &str,
+        message: &[u8],
+        metadata: &HeaderMap,
+    ) -> Result<Reply, h2::Error> {
         let mut call = self.open(path, metadata).await?;
         // Sending is the connection's task, and so is what the window holds back: the reply is awaited at once.
         call.send.send_data(frame(message), true)?;

@@ -1,6 +1,12 @@
 //! A server with handlers that misbehave on demand, and a client of the `h2` crate: nothing of ours is on that end.
 
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "each test uses a part, and a test may panic")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each test uses a part, and a test may panic"
+)]
 
 pub mod client;
 pub mod service;

@@ -54,7 +54,10 @@ impl OrderService for Orders {
 
     type WatchOrderStream = BoxStream<OrderUpdate>;
 
-    async fn watch_order(&self, request: Request<WatchOrderRequest>) -> Result<Response<Self::WatchOrderStream>, Status> {
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
         let WatchOrderRequest { id, pace } = request.into_inner();
         let pace = match pace {
             None => PACE,

@@ -80,7 +80,9 @@ impl Rooms {
     fn enter(&self, room: &str) -> Result<Arc<Seat>, Status> {
         let mut rooms = lock(&self.0);
         if !rooms.contains_key(room) && rooms.len() >= ROOMS_MAX {
-            return Err(Status::resource_exhausted(format!("there are {ROOMS_MAX} rooms, which is the most")));
+            return Err(Status::resource_exhausted(format!(
+                "there are {ROOMS_MAX} rooms, which is the most"
+            )));
         }
         let seats = rooms.entry(room.to_owned()).or_default();
         if seats.len() >= ROOM_SEATS_MAX {
@@ -114,7 +116,12 @@ pub(super) struct Guest {
 
 impl Guest {
     /// Enters a room; everybody in it hears so.
-    pub(super) fn enter(store: Arc<super::Store>, room: String, user_id: u64, name: String) -> Result<Guest, Status> {
+    pub(super) fn enter(
+        store: Arc<super::Store>,
+        room: String,
+        user_id: u64,
+        name: String,
+    ) -> Result<Guest, Status> {
         let seat = store.rooms.enter(&room)?;
         store.rooms.tell(&room, user_id, Event::Joined(name.clone()));
         Ok(Guest { store, room, user_id, name, seat })

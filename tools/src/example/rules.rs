@@ -55,7 +55,11 @@ pub(super) fn invalid(field: &str, rule: &'static str) -> Status {
 pub(super) fn user(user: &CreateUserRequest, prefix: &str) -> Faults {
     let field = |name: &str| format!("{prefix}{name}");
     let mut faults = Faults::default();
-    faults.check(is_between(&user.name, 1, NAME_CHARACTERS_MAX), &field("name"), "must have 1 to 100 characters");
+    faults.check(
+        is_between(&user.name, 1, NAME_CHARACTERS_MAX),
+        &field("name"),
+        "must have 1 to 100 characters",
+    );
     faults.check(is_email(&user.email), &field("email"), "must have an @ with something before and after it");
     faults.check(Role::try_from(user.role).is_ok(), &field("role"), "is not one of the roles");
     faults.check(user.labels.len() <= LABELS_MAX, &field("labels"), "must have at most 32 entries");
@@ -76,18 +80,27 @@ pub(super) fn order(order: &CreateOrderRequest) -> Faults {
     faults.check((1..=ITEMS_MAX).contains(&order.items.len()), "items", "must have 1 to 100 lines");
     for (index, item) in order.items.iter().enumerate() {
         let field = |name: &str| format!("items[{index}].{name}");
-        faults.check(is_between(&item.sku, 1, SKU_CHARACTERS_MAX), &field("sku"), "must have 1 to 64 characters");
+        faults.check(
+            is_between(&item.sku, 1, SKU_CHARACTERS_MAX),
+            &field("sku"),
+            "must have 1 to 64 characters",
+        );
         faults.check((1..=QUANTITY_MAX).contains(&item.quantity), &field("quantity"), "must be 1 to 10000");
         match &item.unit_price {
             None => faults.check(false, &field("unit_price"), "is missing"),
             Some(price) => {
-                faults.check(price.minor_units >= 0, &field("unit_price.minor_units"), "must not be negative");
+                faults.check(
+                    price.minor_units >= 0,
+                    &field("unit_price.minor_units"),
+                    "must not be negative",
+                );
                 let is_currency = is_capitals(&price.currency, 3);
                 faults.check(is_currency, &field("unit_price.currency"), "must be three capital letters");
             }
         }
     }
-    let mut currencies = order.items.iter().filter_map(|item| item.unit_price.as_ref()).map(|price| &price.currency);
+    let mut currencies =
+        order.items.iter().filter_map(|item| item.unit_price.as_ref()).map(|price| &price.currency);
     let first = currencies.next();
     faults.check(currencies.all(|currency| Some(currency) == first), "items", "must all be in one currency");
     match &order.delivery {

@@ -52,12 +52,18 @@ impl UserTable {
 
     pub(super) fn create(&mut self, properties: CreateUserRequest) -> Result<User, Status> {
         if self.by_id.len() >= USERS_MAX {
-            return Err(Status::resource_exhausted(format!("there are {USERS_MAX} users, which is the most")));
+            return Err(Status::resource_exhausted(format!(
+                "there are {USERS_MAX} users, which is the most"
+            )));
         }
         self.check_email(&properties.email, 0)?;
         self.id_last += 1;
         let created_at = now();
-        let role = if properties.role == i32::from(Role::Unspecified) { Role::Member.into() } else { properties.role };
+        let role = if properties.role == i32::from(Role::Unspecified) {
+            Role::Member.into()
+        } else {
+            properties.role
+        };
         let user = User {
             id: self.id_last,
             name: properties.name,
@@ -98,7 +104,9 @@ impl UserTable {
 
     fn check_email(&self, email: &str, owner: u64) -> Result<(), Status> {
         match self.ids_by_email.get(email) {
-            Some(&id) if id != owner => Err(Status::already_exists(format!("user {id} has the address {email}"))),
+            Some(&id) if id != owner => {
+                Err(Status::already_exists(format!("user {id} has the address {email}")))
+            }
             _ => Ok(()),
         }
     }
@@ -132,7 +140,9 @@ impl OrderTable {
     /// Gives `order` an id and places it.
     pub(super) fn place(&mut self, mut order: Order) -> Result<Order, Status> {
         if self.by_id.len() >= ORDERS_MAX {
-            return Err(Status::resource_exhausted(format!("there are {ORDERS_MAX} orders, which is the most")));
+            return Err(Status::resource_exhausted(format!(
+                "there are {ORDERS_MAX} orders, which is the most"
+            )));
         }
         self.id_last += 1;
         order.id = self.id_last;

@@ -12,9 +12,9 @@ use super::Store;
 use super::proto::chat_request::Action;
 use super::proto::user_service_server::UserService;
 use super::proto::{
-    BatchGetUsersRequest, BatchGetUsersResponse, ChatEvent, ChatRequest, CreateUserRequest, DeleteUserRequest,
-    GetUserRequest, ListUsersRequest, ListUsersResponse, UpdateUserRequest, UploadFailure, UploadUsersRequest,
-    UploadUsersResponse, User,
+    BatchGetUsersRequest, BatchGetUsersResponse, ChatEvent, ChatRequest, CreateUserRequest,
+    DeleteUserRequest, GetUserRequest, ListUsersRequest, ListUsersResponse, UpdateUserRequest, UploadFailure,
+    UploadUsersRequest, UploadUsersResponse, User,
 };
 use super::room::Guest;
 use super::rules;
@@ -60,7 +60,10 @@ impl UserService for Users {
 
     type ListUsersStream = BoxStream<ListUsersResponse>;
 
-    async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<Self::ListUsersStream>, Status> {
+    async fn list_users(
+        &self,
+        request: Request<ListUsersRequest>,
+    ) -> Result<Response<Self::ListUsersStream>, Status> {
         let ListUsersRequest { page_size, filter } = request.into_inner();
         let page_size = match usize::try_from(page_size) {
             Ok(0) => PAGE_USERS,
@@ -148,7 +151,9 @@ impl UserService for Users {
         let mut index = 0;
         while let Some(UploadUsersRequest { user }) = requests.message().await? {
             if index == UPLOAD_USERS_MAX {
-                return Err(Status::resource_exhausted(format!("an upload has at most {UPLOAD_USERS_MAX} users")));
+                return Err(Status::resource_exhausted(format!(
+                    "an upload has at most {UPLOAD_USERS_MAX} users"
+                )));
             }
             let properties = user.unwrap_or_default();
             let faults = rules::user(&properties, "user.");
@@ -169,7 +174,10 @@ impl UserService for Users {
 
     type ChatStream = BoxStream<ChatEvent>;
 
-    async fn chat(&self, request: Request<Streaming<ChatRequest>>) -> Result<Response<Self::ChatStream>, Status> {
+    async fn chat(
+        &self,
+        request: Request<Streaming<ChatRequest>>,
+    ) -> Result<Response<Self::ChatStream>, Status> {
         let mut actions = request.into_inner();
         let first = actions.message().await?.unwrap_or_default();
         let guest = self.join(first)?;
