@@ -101,10 +101,10 @@
 
 pub use corelane_call::{
     AsyncInterceptor, Code, Extensions, Interceptor, IntoRequest, IntoStreamingRequest, Metadata, Request,
-    Response, Status, Streaming, details, stream,
+    Response, Status, Streaming, compression, details, stream,
 };
 pub use corelane_server::Server;
-pub use corelane_wire::grpc::Encoding;
+pub use corelane_wire::grpc::{Encoding, InvalidMetadata, MetadataValue};
 
 pub use prost;
 pub use prost_types;
