@@ -59,6 +59,8 @@ struct State {
     trailers: Option<Metadata>,
     /// Whether the last message taken had its compressed flag set.
     compressed: bool,
+    /// Messages taken that the session has not asked for yet.
+    messages_taken: u64,
 }
 
 /// What comes after the bytes that are buffered.
@@ -133,6 +135,12 @@ impl Inbound {
         credit
     }
 
+    /// How many messages the reader took since this was last asked, for whoever counts them.
+    #[must_use]
+    pub fn take_messages(&self) -> u64 {
+        std::mem::take(&mut self.state.borrow_mut().messages_taken)
+    }
+
     /// How many bytes arrived and were not taken yet.
     #[must_use]
     pub fn buffered(&self) -> usize {
@@ -188,6 +196,7 @@ impl Inbound {
             Ok(Some(message)) => {
                 let taken = PREFIX_LEN + message.payload.len();
                 state.compressed = message.compressed;
+                state.messages_taken += 1;
                 let item = open(message, encoding, max, decode);
                 state.settle(taken);
                 item.map(Some)
