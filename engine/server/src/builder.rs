@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use corelane_call::{AsyncInterceptor, Interceptor};
+use corelane_call::{AsyncInterceptor, Interceptor, Interceptors};
 use corelane_runtime::limits::RECEIVE_BYTES;
 use corelane_runtime::{Backend, Config, LocalListener, PortSharing, Workers};
 
@@ -16,6 +16,7 @@ use crate::error::{ServeError, StartError};
 use crate::factory::Sessions;
 use crate::handle::ServerHandle;
 use crate::local::LocalServer;
+use crate::methods::Methods;
 use crate::plan::Plan;
 use crate::service::Service;
 use crate::worker::CallLimits;
@@ -188,10 +189,18 @@ impl Builder {
         let fault: Arc<Mutex<Option<StartError>>> = Arc::default();
         let make = {
             let fault = fault.clone();
-            move |_worker| Sessions::new(plan.methods(|path| note(&fault, path)), limits.clone())
+            move |_worker| {
+                let methods = plan.methods().unwrap_or_else(|found| {
+                    // All workers find the same fault; one of them is heard.
+                    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(found);
+                    Methods::new(Interceptors::new())
+                });
+                Sessions::new(methods, limits.clone())
+            }
         };
         let engine = corelane_runtime::start(config, &addresses, make)?;
-        match take(&fault) {
+        let fault = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match fault {
             Some(fault) => Err(fault),
             None => Ok(ServerHandle::new(engine, memory, shutdown_grace)),
         }
@@ -232,12 +241,8 @@ impl Builder {
         let addresses = address.to_addresses()?;
         let [address] = &addresses[..] else { return Err(StartError::OneAddress { count: addresses.len() }) };
         let listener = LocalListener::bind(self.config, address)?;
-        let fault = Mutex::new(None);
-        let methods = self.plan.methods(|path| note(&fault, path));
-        match take(&fault) {
-            Some(fault) => Err(fault),
-            None => Ok(LocalServer::new(listener, Sessions::new(methods, self.limits), self.shutdown_grace)),
-        }
+        let sessions = Sessions::new(self.plan.methods()?, self.limits);
+        Ok(LocalServer::new(listener, sessions, self.shutdown_grace))
     }
 
     /// Serves inside a monoio runtime that the embedding program owns, until the future is dropped. See
@@ -254,14 +259,4 @@ impl Builder {
         self.config.wire.validate()?;
         self.plan.validate()
     }
-}
-
-/// Notes what is wrong with the services. All workers find the same fault; one of them is heard.
-fn note(fault: &Mutex<Option<StartError>>, path: &'static str) {
-    let found = StartError::DuplicateMethod { path };
-    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(found);
-}
-
-fn take(fault: &Mutex<Option<StartError>>) -> Option<StartError> {
-    fault.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

@@ -30,6 +30,11 @@ pub enum StartError {
         /// The path.
         path: &'static str,
     },
+    /// The function that makes a service or an interceptor has panicked.
+    ServicePanicked {
+        /// What the panic said.
+        message: String,
+    },
     /// A number is outside of what HTTP/2 allows.
     Config(ConfigError),
     /// The workers could not be started: a busy port, a core that is not there, no io_uring, …
@@ -47,6 +52,9 @@ impl fmt::Display for StartError {
             }
             StartError::DuplicateService { name } => write!(f, "the service {name} was added twice"),
             StartError::DuplicateMethod { path } => write!(f, "the method {path} was added twice"),
+            StartError::ServicePanicked { message } => {
+                write!(f, "the services could not be made: panicked: {message}")
+            }
             StartError::Config(error) => error.fmt(f),
             StartError::Runtime(error) => error.fmt(f),
         }

@@ -2,6 +2,7 @@
 
 use corelane_call::{AsyncInterceptor, Interceptor, Interceptors};
 
+use crate::dispatch::guard;
 use crate::error::StartError;
 use crate::methods::Methods;
 use crate::service::Service;
@@ -52,19 +53,27 @@ impl Plan {
         Ok(())
     }
 
-    /// The methods of one worker, made on its thread. One that is registered twice is said to `fault`.
-    pub(crate) fn methods(&self, fault: impl FnOnce(&'static str)) -> Methods {
-        let mut interceptors = Interceptors::new();
-        for add in &self.interceptors {
-            add(&mut interceptors);
+    /// The methods of one worker, made on its thread.
+    ///
+    /// # Errors
+    /// A method that was registered twice, or a panic of what makes a service.
+    pub(crate) fn methods(&self) -> Result<Methods, StartError> {
+        let made = guard(|| {
+            let mut interceptors = Interceptors::new();
+            for add in &self.interceptors {
+                add(&mut interceptors);
+            }
+            let mut methods = Methods::new(interceptors);
+            for register in &self.services {
+                register(&mut methods);
+            }
+            methods
+        });
+        let methods =
+            made.map_err(|panic| StartError::ServicePanicked { message: panic.message().to_owned() })?;
+        match methods.duplicate() {
+            Some(path) => Err(StartError::DuplicateMethod { path }),
+            None => Ok(methods),
         }
-        let mut methods = Methods::new(interceptors);
-        for register in &self.services {
-            register(&mut methods);
-        }
-        if let Some(path) = methods.duplicate() {
-            fault(path);
-        }
-        methods
     }
 }

@@ -119,6 +119,11 @@ fn a_start_that_cannot_succeed_says_why() {
         said(builder().add_service(Twice::default).start("127.0.0.1:0").unwrap_err()),
         "the method /test.Twice/Echo was added twice"
     );
+    let panicking = || -> Twice { panic!("no database") };
+    assert_eq!(
+        said(builder().add_service(panicking).start("127.0.0.1:0").unwrap_err()),
+        "the services could not be made: panicked: no database"
+    );
     assert_eq!(
         said(builder().start("nowhere").unwrap_err()),
         "\"nowhere\" is not an address: give an IP address and a port, or unix:/path"

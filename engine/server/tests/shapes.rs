@@ -158,6 +158,8 @@ fn both_ways_at_once_each_request_is_answered_before_the_next() {
     let answer = client.finish(key);
     assert_eq!(answer.messages::<Note>()[19], Note::new("PING", 20));
     assert_eq!(answer.code(), 0);
+    let counters = server.handle.counters();
+    assert_eq!((counters.messages_in, counters.messages_out), (20, 20));
 }
 
 #[test]

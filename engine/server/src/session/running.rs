@@ -81,7 +81,10 @@ impl ServerSession {
         let entry = worker.entry(call.method);
         let inbound = match &body {
             Body::Stream(inbound) => Some(inbound.clone()),
-            Body::Message(_) => None,
+            Body::Message(_) => {
+                worker.counters.messages_in.increment();
+                None
+            }
         };
         let (wire, waker) = io.poll_parts(slot(index));
         let mut reply = Reply::new(wire, call.key, &mut call.reply, entry, worker);
@@ -120,6 +123,9 @@ impl ServerSession {
         progress: Progress,
         yielded: bool,
     ) {
+        if let Some(inbound) = &inbound {
+            self.worker.counters.messages_in.add(inbound.take_messages());
+        }
         let running = match progress {
             Progress::Pending(running) => running,
             Progress::Done(ending) => return self.end(io, index, ending),
