@@ -100,11 +100,12 @@
 //! anything between workers: state that must be common is the service's to share.
 
 pub use corelane_call::{
-    AsyncInterceptor, Code, Extensions, Interceptor, IntoRequest, IntoStreamingRequest, Metadata, Request,
-    Response, Status, Streaming, compression, details, stream,
+    AsyncInterceptor, BoxFuture, CallParts, Code, Codec, Encoding, EncodingSet, Ending, Extensions,
+    Interceptor, IntoRequest, IntoStreamingRequest, Metadata, Peer, ProstCodec, Request, Response, Status,
+    Streaming, compression, details, stream,
 };
 pub use corelane_server::Server;
-pub use corelane_wire::grpc::{Encoding, InvalidMetadata, MetadataValue};
+pub use corelane_wire::grpc::{InvalidMetadata, MetadataValue};
 
 pub use prost;
 pub use prost_types;
