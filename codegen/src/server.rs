@@ -25,6 +25,7 @@ pub(crate) fn generate(service: &Service<'_>) -> TokenStream {
                 deprecated,
                 missing_debug_implementations,
                 missing_docs,
+                unreachable_pub,
                 unused_variables,
                 clippy::all,
                 clippy::pedantic

@@ -36,6 +36,7 @@ pub mod greeter_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic
@@ -228,6 +229,7 @@ pub mod old_greeter_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic

@@ -86,6 +86,7 @@ pub mod match_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic
@@ -298,6 +299,7 @@ pub mod result_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic
@@ -403,6 +405,7 @@ pub mod status_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic
@@ -503,6 +506,7 @@ pub mod t_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic
@@ -603,6 +607,7 @@ pub mod self_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic
@@ -703,6 +708,7 @@ pub mod empty_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic

@@ -10,6 +10,7 @@ pub mod lonely_service_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic

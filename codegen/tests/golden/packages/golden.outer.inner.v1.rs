@@ -19,6 +19,7 @@ pub mod inner_service_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic

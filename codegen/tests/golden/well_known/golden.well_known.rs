@@ -17,6 +17,7 @@ pub mod well_known_server {
         deprecated,
         missing_debug_implementations,
         missing_docs,
+        unreachable_pub,
         unused_variables,
         clippy::all,
         clippy::pedantic
