@@ -60,8 +60,9 @@ fn ten_thousand_ready_streams_of_one_connection_slow_nobody() {
             let mut calls = Vec::new();
             for _ in 0..STREAMS {
                 let mut call = crowd.open(TURNS, &Default::default()).await.unwrap();
-                // Two hundred turns each: the crowd is far from done when the others are.
-                call.send.send_data(frame(&[200]), true).unwrap();
+                // Two hundred turns each: the crowd is far from done when the others are. Not too small a message, since
+                // `h2` takes ten thousand tiny ones for an attack.
+                call.send.send_data(frame(&[200; 300]), true).unwrap();
                 calls.push(tokio::spawn(call.finish()));
             }
             until(|| seen.get(|seen| &seen.begun) == STREAMS).await;
