@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use corelane_wire::connection::{Config, OpenError, ResetBy, Role};
+use corelane_wire::connection::{Cause, Config, OpenError, ResetBy, Role};
 use corelane_wire::frame::{
     self, Ack, EndHeaders, EndStream, ErrorCode, Flags, Header, Kind, PREFACE, SettingId, StreamId,
     WINDOW_MAX,
@@ -104,6 +104,50 @@ fn a_slow_handshake_and_a_slow_header_block_time_out() {
     trace.send(|out| out.extend(&split(1, &block)[0]));
     let at = trace.connection.poll_timeout();
     assert_eq!(at, Some(trace.now + Duration::from_secs(10)));
+}
+
+#[test]
+fn a_frame_that_never_becomes_whole_times_out() {
+    let mut trace = called();
+    let mut data = Vec::new();
+    write_data(&mut data, 1, &[7; 600], false);
+    trace.raw(&data[..5]);
+    let due = trace.now + Duration::from_secs(10);
+    assert_eq!(trace.connection.poll_timeout(), Some(due));
+    trace.now = trace.now + Duration::from_secs(6);
+    trace.raw(&data[5..300]);
+    assert_eq!(trace.connection.poll_timeout(), Some(due), "a few more bytes buy no time");
+    trace.raw(&data[300..]);
+    assert_eq!(trace.connection.poll_timeout(), None, "a whole frame does");
+    trace.raw(&data[..300]);
+    let due = trace.now + Duration::from_secs(10);
+    let error = trace.connection.handle_timeout(due).expect_err("too slow");
+    assert_eq!((error.code, error.cause), (ErrorCode::ENHANCE_YOUR_CALM, Cause::Timeout));
+}
+
+#[test]
+fn a_large_frame_has_the_time_of_as_many_small_ones() {
+    let mut trace = Trace::server(Config { max_frame_size: 1 << 20, ..Config::default() });
+    trace.headers(1, &POST, false);
+    let mut data = Vec::new();
+    write_data(&mut data, 1, &[7; 65_535], false);
+    trace.raw(&data[..600]);
+    assert_eq!(trace.connection.poll_timeout(), Some(trace.now + Duration::from_secs(40)));
+}
+
+#[test]
+fn a_frame_is_not_late_while_we_do_not_read() {
+    let mut trace = server();
+    let mut bytes = Vec::new();
+    (0..256).for_each(|_| frame::write_ping(&mut bytes, Ack::No, [0; 8]));
+    frame::write_ping(&mut bytes, Ack::No, [0; 8]);
+    trace.raw(&bytes[..bytes.len() - 3]);
+    assert!(!trace.connection.wants_input());
+    assert_eq!(trace.connection.poll_timeout(), None);
+    trace.now = trace.now + Duration::from_secs(60);
+    trace.connection.handle_timeout(trace.now).expect("it is us who wait");
+    trace.output();
+    assert_eq!(trace.connection.poll_timeout(), Some(trace.now + Duration::from_secs(10)));
 }
 
 #[test]
@@ -251,6 +295,35 @@ fn a_server_that_is_done_early_asks_its_client_to_stop() {
 }
 
 #[test]
+fn what_is_late_for_many_calls_that_were_ended_early_is_ignored() {
+    let mut trace = server();
+    let uploads = (1..200).step_by(2);
+    for stream in uploads.clone() {
+        trace.headers(stream, &POST, false);
+    }
+    for stream in uploads.clone() {
+        answer(&mut trace, stream, b"");
+    }
+    // As many calls that end in good order must not push them out of the memory.
+    for stream in (201..400).step_by(2) {
+        trace.headers(stream, &POST, true);
+        answer(&mut trace, stream, b"");
+    }
+    trace.output();
+    for _ in 0..4 {
+        for stream in uploads.clone() {
+            assert_eq!(trace.data(stream, &[0; 1_000], false), []);
+        }
+    }
+    let answers: Vec<_> = trace
+        .output()
+        .into_iter()
+        .filter(|wrote| !matches!(wrote, Wrote::WindowUpdate { stream: 0, .. }))
+        .collect();
+    assert_eq!(answers, []);
+}
+
+#[test]
 fn a_reset_ends_the_call_and_late_commands_find_nothing() {
     let mut trace = called();
     let seen = trace.send(|out| frame::write_rst_stream(out, id(1), ErrorCode::CANCEL));
@@ -337,6 +410,25 @@ fn the_connection_window_is_shared_in_turn() {
 }
 
 #[test]
+fn calls_that_end_while_the_connections_window_is_used_up_leave_nothing_behind() {
+    let mut trace = server();
+    trace.send(setting(SettingId::INITIAL_WINDOW_SIZE, 1 << 20));
+    trace.headers(1, &POST, true);
+    answer(&mut trace, 1, &[b'x'; 100_000]);
+    trace.output();
+    for stream in (3..1_000).step_by(2) {
+        trace.headers(stream, &POST, true);
+        answer(&mut trace, stream, &[b'y'; 6_000]);
+        trace.output();
+        // The invariants, which bound the queues, are checked with each frame.
+        trace.connection.stream(trace.key(stream)).expect("held back").reset(ErrorCode::CANCEL);
+    }
+    trace.send(|out| frame::write_window_update(out, id(0), 1 << 20));
+    trace.output();
+    assert_eq!(trace.connection.streams_count(), 0, "the first call was not lost with the others");
+}
+
+#[test]
 fn windows_past_their_maximum_are_flow_control_errors() {
     let mut trace = called();
     let seen = trace.send(|out| frame::write_window_update(out, id(1), WINDOW_MAX));
@@ -358,6 +450,19 @@ fn received_data_is_held_to_the_windows_and_credited_by_halves() {
     trace.data(1, &[0; 40_000], false);
     let over = trace.data(1, &[0; 25_001], false);
     assert_eq!(over, [Seen::Reset { stream: 1, code: ErrorCode::FLOW_CONTROL_ERROR, by: ResetBy::Us }]);
+}
+
+#[test]
+fn an_empty_end_is_allowed_whatever_the_window() {
+    let mut trace = Trace::fresh(Role::Server, Config { stream_window: 1_000, ..Config::default() });
+    trace.raw(PREFACE);
+    trace.send(|out| frame::write_settings(out, &[]));
+    trace.headers(1, &POST, false);
+    // The peer has not read our SETTINGS yet, so it may use the default window; then this one is negative.
+    trace.data(1, &[0; 10_000], false);
+    trace.send(frame::write_settings_ack);
+    let end = Seen::Data { stream: 1, payload: Vec::new(), end: true };
+    assert_eq!(trace.data(1, b"", true), [end], "RFC 9113 section 6.9.1");
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// Time from the first to the last frame of a header block.
     pub header_block_timeout: Duration,
+    /// Time from the first to the last octet of a frame, for each 16,384 octets of it: half a frame holds a buffer.
+    pub frame_timeout: Duration,
     /// Time a draining connection waits for the PING that follows its first GOAWAY, before it sends the second.
     pub drain_ping_timeout: Duration,
     /// Randomness: spreads the stream table, so that a peer cannot choose collisions.
@@ -71,6 +73,7 @@ impl Default for Config {
             control_frames_max: 256,
             handshake_timeout: Duration::from_secs(10),
             header_block_timeout: Duration::from_secs(10),
+            frame_timeout: Duration::from_secs(10),
             drain_ping_timeout: Duration::from_secs(1),
             seed: 0,
         }

@@ -47,7 +47,7 @@ pub enum Cause {
     Push,
     /// Too many resets, control frames or empty frames.
     Budget,
-    /// The preface, the first SETTINGS or the rest of a header block did not come in time.
+    /// The preface, the first SETTINGS or the rest of a header block or frame did not come in time.
     Timeout,
     /// We ended the connection.
     Local,

@@ -57,10 +57,11 @@ impl RecvWindow {
         RecvWindow { available: initial as i64, unannounced: 0 }
     }
 
-    /// Takes a received frame's flow-controlled length off the window.
+    /// Takes a received frame's flow-controlled length off the window. One without payload fits any window, even one that a
+    /// lowered SETTINGS_INITIAL_WINDOW_SIZE has made negative (section 6.9.1).
     #[inline]
     pub(super) fn receive(&mut self, bytes: u32) -> Result<(), WindowError> {
-        if i64::from(bytes) > self.available {
+        if i64::from(bytes) > self.available.max(0) {
             return Err(WindowError);
         }
         self.available -= i64::from(bytes);

@@ -11,7 +11,7 @@ use super::error::{Cause, ConnectionError};
 use super::flow::RecvWindow;
 use crate::Instant;
 use crate::field::FieldList;
-use crate::frame::{ErrorCode, PREFACE, StreamId, WINDOW_DEFAULT};
+use crate::frame::{ErrorCode, MAX_FRAME_SIZE_MIN, PREFACE, StreamId, WINDOW_DEFAULT};
 use crate::hpack::{Decoder, ListLimits, Outcome};
 
 /// SETTINGS_HEADER_TABLE_SIZE before any SETTINGS (RFC 9113 section 6.5.2).
@@ -23,6 +23,14 @@ struct OpenBlock {
     end_stream: bool,
     continuations: u32,
     started: Instant,
+}
+
+/// A frame of which a part has arrived.
+#[derive(Clone, Copy)]
+struct Part {
+    since: Instant,
+    /// Small frames that it is worth, at least one.
+    frames: u32,
 }
 
 /// A complete header block, decoded into [`Inbound::fields`].
@@ -44,6 +52,8 @@ pub(super) struct Inbound {
     /// The fragments of the block that is open; empty when every block fits its frame.
     fragments: Vec<u8>,
     open: Option<OpenBlock>,
+    /// What the input ends with.
+    part: Option<Part>,
     limits: ListLimits,
     continuations_max: u32,
     fragments_max: usize,
@@ -69,6 +79,7 @@ impl Inbound {
             fields: FieldList::new(),
             fragments: Vec::new(),
             open: None,
+            part: None,
             limits: ListLimits {
                 size_max: config.header_list_size_max,
                 fields_max: config.header_fields_max,
@@ -104,6 +115,31 @@ impl Inbound {
     pub(super) fn greet(&mut self) {
         self.greeted = true;
         self.started = None;
+    }
+
+    /// A frame is complete.
+    #[inline]
+    pub(super) fn frame_is_whole(&mut self) {
+        self.part = None;
+    }
+
+    /// The input ends with `bytes`, which are less than a frame.
+    pub(super) fn frame_is_partial(&mut self, now: Instant, bytes: &[u8]) {
+        if let [first, second, third, ..] = *bytes {
+            let len = u32::from_be_bytes([0, first, second, third]);
+            let frames = len.div_ceil(MAX_FRAME_SIZE_MIN).max(1);
+            self.part.get_or_insert(Part { since: now, frames }).frames = frames;
+        } else if !bytes.is_empty() {
+            self.part.get_or_insert(Part { since: now, frames: 1 });
+        }
+    }
+
+    /// Nothing is read now, for reasons of ours: the peer's time for the rest of a frame begins anew.
+    #[inline]
+    pub(super) fn pause(&mut self, now: Instant) {
+        if let Some(part) = &mut self.part {
+            part.since = now;
+        }
     }
 
     /// Whether only a CONTINUATION of this stream may come next.
@@ -203,6 +239,11 @@ impl Inbound {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
+    }
+
+    /// When the rest of a frame should be here.
+    pub(super) fn frame_timeout(&self, config: &Config) -> Option<Instant> {
+        self.part.map(|part| part.since + config.frame_timeout.saturating_mul(part.frames))
     }
 
     pub(super) fn counted(result: Result<(), Exhausted>) -> Result<(), ConnectionError> {

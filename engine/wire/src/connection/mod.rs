@@ -190,7 +190,9 @@ impl Connection {
     /// Moves queued data and window credits to the output: called once a turn, before the output is written.
     #[inline]
     pub fn transmit(&mut self, now: Instant) {
-        let _ = now;
+        if !self.outbound.has_room() {
+            self.inbound.pause(now);
+        }
         if let Some(increment) = self.inbound.take_announcement() {
             frame::write_window_update(&mut self.outbound.out, StreamId::ZERO, increment);
         }
@@ -233,17 +235,13 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let slow = self.inbound.timeout(&self.config);
-        match (slow, self.shutdown.timeout(&self.config)) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        [self.peer_timeout(), self.shutdown.timeout(&self.config)].into_iter().flatten().min()
     }
 
     /// Ends what has waited too long.
     ///
     /// # Errors
-    /// The peer was too slow with its preface, its SETTINGS or a header block: GOAWAY is in the output.
+    /// The peer was too slow with its preface, its SETTINGS, a header block or a frame: GOAWAY is in the output.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -251,7 +249,7 @@ impl Connection {
         if self.shutdown.timeout(&self.config).is_some_and(|at| at <= now) {
             self.finish_drain();
         }
-        if self.inbound.timeout(&self.config).is_some_and(|at| at <= now) {
+        if self.peer_timeout().is_some_and(|at| at <= now) {
             return Err(self.fail(ConnectionError::calm(Cause::Timeout)));
         }
         Ok(())
@@ -297,6 +295,12 @@ impl Connection {
     #[cfg(debug_assertions)]
     pub fn check_invariants(&self) {
         self.streams.check_invariants();
+    }
+
+    /// When the peer will have been too slow. It is not late with a frame that is not read.
+    fn peer_timeout(&self) -> Option<Instant> {
+        let frame = self.inbound.frame_timeout(&self.config).filter(|_| self.wants_input());
+        [self.inbound.timeout(&self.config), frame].into_iter().flatten().min()
     }
 
     /// The connection is over: every later call says the same.

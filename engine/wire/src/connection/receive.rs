@@ -39,6 +39,7 @@ impl Connection {
         }
         while let Some(whole) = self.next_frame(&bytes[consumed..])? {
             consumed += HEADER_LEN + whole.1.len();
+            self.inbound.frame_is_whole();
             let outcome = self.frame(now, whole.0, whole.1);
             let event = match outcome {
                 Ok(event) => event,
@@ -51,6 +52,7 @@ impl Connection {
                 return Ok(Received { consumed, event });
             }
         }
+        self.inbound.frame_is_partial(now, &bytes[consumed..]);
         Ok(Received { consumed, event: None })
     }
 

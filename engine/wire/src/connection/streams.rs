@@ -16,8 +16,13 @@ use super::state::{RecvState, SendState};
 use crate::field::FieldList;
 use crate::frame::StreamId;
 
-/// Streams that ended lately and are remembered, so that late frames of theirs are told from frames that break the rules.
+/// Streams that ended in good order, or by the peer, and are remembered, so that a header block for one has its own code.
 const ENDED_REMEMBERED: usize = 64;
+/// Streams that we ended and that are remembered, so that what the peer had on its way for them is told from frames that
+/// break the rules: as many as it may have open, and as many again that it may open before it hears of them; at most this.
+const RESETS_REMEMBERED_MAX: usize = 1024;
+/// Entries of `ready` that name dead streams are thrown out when they are more than the live ones and these.
+const READY_SLACK: usize = 16;
 
 /// What follows the queued data of a stream.
 #[derive(Debug, PartialEq)]
@@ -116,8 +121,12 @@ pub(super) struct Streams {
     index: StreamIndex,
     /// The id looked up last: DATA mostly follows its own HEADERS.
     latest: (StreamId, u32),
-    ended: [(u32, bool); ENDED_REMEMBERED],
+    ended: [u32; ENDED_REMEMBERED],
     ended_next: usize,
+    /// Streams that we ended, apart from the others: those come and go by the thousand within a round trip.
+    resets: Vec<u32>,
+    resets_next: usize,
+    resets_max: usize,
     /// Streams with data or an end to write and a window that is not used up.
     pub(super) ready: VecDeque<StreamKey>,
     /// Streams whose producers may go on.
@@ -130,8 +139,11 @@ impl Streams {
             slots: Slab::new(max),
             index: StreamIndex::new(seed),
             latest: (StreamId::ZERO, 0),
-            ended: [(0, false); ENDED_REMEMBERED],
+            ended: [0; ENDED_REMEMBERED],
             ended_next: 0,
+            resets: Vec::new(),
+            resets_next: 0,
+            resets_max: (max as usize).saturating_mul(2).min(RESETS_REMEMBERED_MAX),
             ready: VecDeque::new(),
             room: VecDeque::new(),
         }
@@ -184,15 +196,24 @@ impl Streams {
 
     /// Notes that stream `id` is over.
     pub(super) fn remember(&mut self, id: StreamId, by_us: bool) {
-        self.ended[self.ended_next] = (id.get(), by_us);
-        self.ended_next = (self.ended_next + 1) % ENDED_REMEMBERED;
+        if !by_us {
+            self.ended[self.ended_next] = id.get();
+            self.ended_next = (self.ended_next + 1) % ENDED_REMEMBERED;
+        } else if self.resets.len() < self.resets_max {
+            self.resets.push(id.get());
+        } else {
+            self.resets[self.resets_next] = id.get();
+            self.resets_next = (self.resets_next + 1) % self.resets_max;
+        }
     }
 
     pub(super) fn ended(&self, id: StreamId) -> Ended {
-        match self.ended.iter().find(|(known, _)| *known == id.get()) {
-            Some((_, true)) => Ended::ResetByUs,
-            Some((_, false)) => Ended::Known,
-            None => Ended::Forgotten,
+        if self.resets.contains(&id.get()) {
+            Ended::ResetByUs
+        } else if self.ended.contains(&id.get()) {
+            Ended::Known
+        } else {
+            Ended::Forgotten
         }
     }
 
@@ -203,10 +224,15 @@ impl Streams {
     /// Puts a stream in line for writing, unless it stands there already.
     pub(super) fn mark_ready(&mut self, key: StreamKey) {
         let Some(slot) = self.slots.get_mut(key.0) else { return };
-        if !slot.queue.ready && !slot.queue.is_empty() {
-            slot.queue.ready = true;
-            self.ready.push_back(key);
+        if slot.queue.ready || slot.queue.is_empty() {
+            return;
         }
+        slot.queue.ready = true;
+        if self.ready.len() >= 2 * self.slots.len() + READY_SLACK {
+            // While the connection's window is used up nobody's turn comes, so that the dead would stay for ever.
+            self.ready.retain(|queued| self.slots.contains(queued.0));
+        }
+        self.ready.push_back(key);
     }
 
     /// Gives memory back that only busy connections need.
@@ -220,6 +246,7 @@ impl Streams {
 
     #[cfg(debug_assertions)]
     pub(super) fn check_invariants(&self) {
+        assert!(self.ready.len() <= 2 * self.slots.capacity() + READY_SLACK, "the dead pile up in `ready`");
         for (key, slot) in self.slots.iter() {
             let key = StreamKey(key);
             assert_eq!(self.index.get(slot.id), Some(key.0.index()), "index and slab disagree");
