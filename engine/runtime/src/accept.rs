@@ -6,7 +6,6 @@
 use crate::backend::{Accepted, Listener, Socket};
 use crate::driver;
 use crate::helpers::{sleep, yield_now};
-use crate::inbox::signal;
 use crate::limits::{ACCEPT_LOG, ACCEPT_PAUSE, ACCEPTS_AT_END, ACCEPTS_PER_TURN};
 use crate::listen::Address;
 use crate::session::{PeerInfo, SessionFactory};
@@ -98,9 +97,6 @@ fn open<F: SessionFactory>(worker: &Rc<Worker>, accepted: Accepted, factory: &F)
     match set_up(accepted) {
         Ok((socket, peer)) => {
             worker.counters.connections_accepted.increment();
-            if worker.draining.is_set() {
-                inbox.signal(signal::DRAIN);
-            }
             driver::start(worker, factory, inbox, socket, Rc::new(peer));
         }
         Err(error) => {

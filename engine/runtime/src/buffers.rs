@@ -60,6 +60,11 @@ impl Buffers {
         !self.waiting.borrow().is_empty()
     }
 
+    /// How many connections cannot go on without a buffer.
+    pub(crate) fn awaited(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
     /// An empty buffer for output: the one used last, whose bytes are in the cache.
     pub(crate) fn take_spare(&self) -> Vec<u8> {
         self.spares.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(OUTPUT_BYTES))

@@ -25,6 +25,7 @@ use self::input::Input;
 use self::output::Output;
 use crate::backend::{self, Socket};
 use crate::inbox::Inbox;
+use crate::limits::ROUNDS_PER_TURN;
 use crate::session::{PeerInfo, Session, SessionFactory};
 use crate::waker::CallSlots;
 use crate::worker::Worker;
@@ -65,6 +66,8 @@ struct Driver<S> {
     now: Instant,
     /// Events that this turn may still hand over.
     events_left: u32,
+    /// An operation was started and not polled yet, since the turn's rounds were used up.
+    unpolled: bool,
     /// Calls that this turn may still poll.
     polls_left: u32,
     /// Something was produced, or may be now: transmit.
@@ -100,6 +103,7 @@ pub(crate) fn start<F: SessionFactory>(
         phase: Phase::Open,
         now,
         events_left: 0,
+        unpolled: false,
         polls_left: 0,
         touched: true,
         later: Vec::new(),
@@ -119,7 +123,7 @@ fn drive<S: Session>(mut driver: Driver<S>) -> impl Future<Output = ()> {
         let mut sending = pin!(vacant(|| driver.socket.send(Vec::new(), 0)));
         poll_fn(|cx| {
             driver.begin(cx);
-            loop {
+            for _ in 0..ROUNDS_PER_TURN {
                 if let Some(receive) = receiving.as_mut().as_pin_mut()
                     && let Poll::Ready((result, buffer)) = receive.poll(cx)
                 {
@@ -133,16 +137,16 @@ fn drive<S: Session>(mut driver: Driver<S>) -> impl Future<Output = ()> {
                     driver.sent(result, buffer);
                 }
                 driver.work();
-                let mut started = false;
+                driver.unpolled = false;
                 if let Some((buffer, from)) = driver.next_send() {
                     sending.set(Some(driver.socket.send(buffer, from)));
-                    started = true;
+                    driver.unpolled = true;
                 }
                 if let Some(buffer) = driver.next_recv() {
                     receiving.set(Some(driver.socket.recv(buffer, driver.input.canceller())));
-                    started = true;
+                    driver.unpolled = true;
                 }
-                if !started {
+                if !driver.unpolled {
                     break;
                 }
             }

@@ -75,7 +75,7 @@ pub(crate) struct Inbox {
     pub(crate) idle: Cell<bool>,
     /// It was told that it is quiet, and nothing has come since.
     pub(crate) quiet: Cell<bool>,
-    /// A large receive buffer lies empty in a receive, and no call is in flight.
+    /// A large receive buffer lies empty in a receive.
     pub(crate) reclaimable: Cell<bool>,
 }
 

@@ -43,6 +43,10 @@ pub const EVENTS_PER_TURN: u32 = 512;
 /// Calls of one connection that are polled in one turn because they were woken.
 pub const POLLS_PER_TURN: u32 = 128;
 
+/// Rounds in one turn of "complete, work, start". Under epoll what can be read or written completes at once, so a peer that
+/// keeps up with us would never let a turn end.
+pub const ROUNDS_PER_TURN: u32 = 8;
+
 /// Rounds in one turn of "transmit, and let the streams that have room again produce more".
 pub const REFILLS_PER_TURN: u32 = 4;
 

@@ -84,6 +84,8 @@ pub(crate) struct Worker {
     due: RefCell<Vec<Target>>,
     /// A drain has begun.
     pub(crate) draining: Signal,
+    /// The drain's grace is over.
+    forcing: Cell<bool>,
     /// Listeners that still accept.
     listeners: Cell<usize>,
     /// Nothing is left to serve.
@@ -114,6 +116,7 @@ impl Worker {
             hunted: Cell::new(0),
             due: RefCell::default(),
             draining: Signal::default(),
+            forcing: Cell::new(false),
             listeners: Cell::new(0),
             over: Rc::default(),
         })
@@ -156,6 +159,13 @@ impl Worker {
         let key = connections.insert(inbox.clone()).ok()?;
         debug_assert_eq!(key, inbox.key);
         self.counters.connections_open.increment();
+        // One that waited in a listener's queue until now has not heard what the others have.
+        if self.draining.is_set() {
+            inbox.signal(signal::DRAIN);
+        }
+        if self.forcing.get() {
+            inbox.signal(signal::FORCE);
+        }
         Some(inbox)
     }
 
@@ -206,7 +216,10 @@ impl Worker {
                     }
                 }
                 Target::Sweep => self.sweep(now),
-                Target::DrainOver => self.signal_all(signal::FORCE),
+                Target::DrainOver => {
+                    self.forcing.set(true);
+                    self.signal_all(signal::FORCE);
+                }
             }
         }
         *self.due.borrow_mut() = due;
@@ -227,8 +240,10 @@ impl Worker {
 
     /// Looks over all connections: who holds a large buffer for nothing or for too long, whose peer does not read.
     fn sweep(&self, now: Instant) {
+        // A hunt looks at a few connections, and there may be none after it.
+        let mut awaited = self.buffers.awaited();
         let quiet_since = now.as_nanos().saturating_sub(nanos(SWEEP));
-        let wanted = self.buffers.has_waiting();
+        let wanted = awaited > 0;
         let held_since = now.as_nanos().saturating_sub(nanos(self.limits.frame_hold));
         let stalled_since = now.as_nanos().saturating_sub(nanos(self.limits.write_stall));
         for (_, inbox) in self.connections.borrow().iter() {
@@ -239,6 +254,10 @@ impl Worker {
             let partial_since = inbox.partial_since_ns.get();
             if wanted && inbox.large.get() && partial_since != 0 && partial_since <= held_since {
                 inbox.signal(signal::HOLDS);
+            }
+            if awaited > 0 && inbox.reclaimable.get() {
+                awaited -= 1;
+                inbox.signal(signal::RECLAIM);
             }
             let writing_since = inbox.writing_since_ns.get();
             if writing_since != 0 && writing_since <= stalled_since {

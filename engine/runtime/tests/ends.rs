@@ -106,6 +106,22 @@ fn a_client_that_says_nothing_is_not_kept() {
 }
 
 #[test]
+fn a_client_that_never_completes_a_frame_is_not_kept() {
+    on_both(|backend| {
+        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        config.wire.frame_timeout = Duration::from_millis(50);
+        let (handle, log) = serve_with(config);
+        let mut stream = raw(&handle);
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        stream.write_all(&[0, 0x20, 0, 0, 0, 0, 0, 0, 1, 7, 7, 7]).unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap();
+        let reasons = reasons(&log, 1);
+        assert!(reasons[0].ends_with("the peer was too slow"), "{reasons:?}");
+    });
+}
+
+#[test]
 fn a_write_that_stalls_ends_the_connection() {
     on_both(|backend| {
         let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
@@ -197,6 +213,27 @@ fn a_drain_ends_by_force_when_its_grace_is_over() {
         handle.join().unwrap();
         assert_eq!(reasons(&log, 1), ["the worker shut down"]);
         assert_eq!(log.cancelled.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// What is accepted when the grace is over already is not spared.
+#[test]
+fn a_drain_without_grace_ends_what_waits_in_the_accept_queue() {
+    on_both(|backend| {
+        let (handle, log) = serve(backend);
+        let mut blocker = Client::connect(&handle);
+        blocker.open("/block/300", b"");
+        blocker.flush();
+        eventually("the worker is blocked", || log.spins.load(Ordering::Relaxed) == 1);
+        let mut waiting: Vec<_> = (0..200).map(|_| Client::connect(&handle)).collect();
+        for client in &mut waiting {
+            client.open("/sleep/600000", b"x");
+            client.flush();
+        }
+        handle.drain(Duration::ZERO);
+        let ended = std::thread::spawn(move || handle.join());
+        eventually("the engine has ended", || ended.is_finished());
+        ended.join().unwrap().unwrap();
     });
 }
 

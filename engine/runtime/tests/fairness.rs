@@ -5,6 +5,7 @@
 mod support;
 
 use corelane_runtime::{Backend, Config, Handle, Workers};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use support::{Client, Log, eventually, on_both, serve, serve_with};
@@ -113,11 +114,54 @@ fn a_client_that_floods_pings_and_reads_nothing() {
     });
 }
 
+/// Frames that need no answer and make no event: they are cheap, and a read that finds the next ones there completes at once.
+#[test]
+fn a_client_that_sends_for_ever_what_nobody_hears_of() {
+    /// So many bytes are some dozen turns, less what lies in the kernel's buffers.
+    const STRETCH: usize = 16 << 20;
+    on_both(|backend| {
+        let (handle, log) = serve(backend);
+        let mut spinner = Client::connect(&handle);
+        spinner.open("/spin", b"");
+        spinner.flush();
+        eventually("the busy handler runs", || log.spins.load(Ordering::Relaxed) > 100);
+        let mut stream = std::net::TcpStream::connect(handle.addresses()[0].as_tcp().unwrap()).unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        let priorities = [0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 3, 16].repeat(16 * 1024);
+        for _ in 0..4 {
+            let before = log.spins.load(Ordering::Relaxed);
+            for _ in 0..STRETCH / priorities.len() {
+                stream.write_all(&priorities).unwrap();
+            }
+            let turns = log.spins.load(Ordering::Relaxed) - before;
+            assert!(turns >= 8, "the busy handler had {turns} turns");
+        }
+        assert_eq!(spinner.call("/echo", b"beside the flood"), b"beside the flood");
+    });
+}
+
+/// A large buffer that lies in an idle read is taken from its holder, also while the holder's calls go on.
+#[test]
+fn more_open_calls_than_large_buffers() {
+    on_both(|backend| {
+        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        config.limits.receive_buffers_max = 2;
+        let (handle, log) = serve_with(config);
+        let mut holders: Vec<_> = (0..4).map(|_| Client::connect(&handle)).collect();
+        for (nth, holder) in holders.iter_mut().enumerate() {
+            holder.open("/park", &[1; 2_000]);
+            holder.flush();
+            eventually("the call runs", || log.parked.lock().unwrap().len() > nth);
+        }
+        let mut other = Client::connect(&handle);
+        assert_eq!(other.call("/echo", &[2; 2_000]), [2; 2_000]);
+    });
+}
+
 /// Writes PINGs until the server stops reading, which it must, since nobody reads the answers.
 fn flood(handle: &Handle, _backend: Backend) {
     let address = handle.addresses()[0].as_tcp().unwrap();
     std::thread::spawn(move || {
-        use std::io::Write;
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_write_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();

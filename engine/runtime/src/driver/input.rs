@@ -53,6 +53,8 @@ pub(super) struct Input {
     state: State,
     /// The last read filled the buffer, so more is probably waiting.
     filled_up: bool,
+    /// The read in flight began with an empty buffer.
+    began_empty: bool,
     /// Large reads in a row that would have fitted into the small buffer.
     small_reads: u8,
     /// The protocol has asked for more bytes behind what it was shown.
@@ -72,6 +74,7 @@ impl Input {
             class: Class::Small,
             state: State::Here,
             filled_up: false,
+            began_empty: false,
             small_reads: 0,
             starved: true,
             canceller: None,
@@ -160,14 +163,14 @@ impl Input {
 
     /// The buffer for the next read, or `None` if it must wait for one. What was not consumed lies at its front.
     pub(super) fn next(&mut self, buffers: &Buffers, inbox: &Rc<Inbox>) -> Option<Vec<u8>> {
+        self.buffer.drain(..self.consumed);
+        self.consumed = 0;
         if self.state == State::Waiting {
             let granted = inbox.granted.take()?;
             self.state = State::Here;
             self.enlarge(granted);
         }
         debug_assert!(self.state == State::Here);
-        self.buffer.drain(..self.consumed);
-        self.consumed = 0;
         match self.class {
             Class::Small if self.filled_up || self.buffer.len() > RECEIVE_SMALL_BYTES / 2 => {
                 match buffers.take() {
@@ -188,6 +191,7 @@ impl Input {
             Class::Small | Class::Large => {}
         }
         self.state = State::Reading;
+        self.began_empty = self.buffer.is_empty();
         Some(std::mem::take(&mut self.buffer))
     }
 
@@ -199,9 +203,9 @@ impl Input {
         }
     }
 
-    /// Whether a large buffer is held for nothing: in a read that has received nothing yet.
+    /// Whether a large buffer is held for nothing: it is empty, and in a read that has received nothing yet.
     pub(super) fn holds_idle(&self) -> bool {
-        self.class == Class::Large && self.state == State::Reading
+        self.class == Class::Large && self.state == State::Reading && self.began_empty
     }
 
     /// Calls the read in flight back, if it holds a large buffer.

@@ -50,10 +50,9 @@ impl<S: Session> Driver<S> {
         }
         Output::release(&mut self.wire, &self.worker.buffers);
         self.watch();
-        let idle = self.wire.streams_count() == 0;
-        self.inbox.idle.set(idle);
+        self.inbox.idle.set(self.wire.streams_count() == 0);
         self.inbox.large.set(self.input.is_large());
-        self.inbox.reclaimable.set(idle && self.input.holds_idle());
+        self.inbox.reclaimable.set(self.input.holds_idle());
         if !self.later.is_empty() {
             self.inbox.ready.borrow_mut().append(&mut self.later);
         }
@@ -67,7 +66,7 @@ impl<S: Session> Driver<S> {
     /// Whether another turn would find something to do without anything new happening.
     fn has_more(&self) -> bool {
         let input = self.phase == Phase::Open && !self.input.starved && self.wire.wants_input();
-        input || self.inbox.has_notes()
+        input || self.unpolled || self.inbox.has_notes()
     }
 
     /// A read has completed.
