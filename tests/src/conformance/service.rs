@@ -99,14 +99,14 @@ impl ConformanceService for Conformance {
         }
         let stream: BoxStream<_> = Box::pin(async_stream::try_stream! {
             // Full duplex: one response for each request, which tells of the requests since the last one.
-            while full_duplex {
+            let mut answering = full_duplex;
+            while answering {
                 let Some(payload) = plan.next(requests.clone()).await else { break };
                 requests.clear();
                 yield BidiStreamResponse { payload: Some(payload) };
-                match messages.message().await? {
-                    Some(message) => requests.push(pack("BidiStreamRequest", &message)),
-                    None => break,
-                }
+                let next = messages.message().await?;
+                answering = next.is_some();
+                requests.extend(next.map(|message| pack("BidiStreamRequest", &message)));
             }
             // Half duplex, or more responses than requests: what is left. Only a first response tells of requests.
             while let Some(payload) = plan.next(if plan.sent == 0 { requests.clone() } else { Vec::new() }).await {

@@ -76,8 +76,9 @@ impl OrderService for Orders {
                     return;
                 }
                 time::sleep(pace).await;
-                let next = store.orders().advance(id, sequence)?;
-                match next {
+                // A statement of its own: the lock is gone before anything waits.
+                let advanced = store.orders().advance(id, sequence);
+                match advanced? {
                     Some(next) => update = next,
                     None => return,
                 }
