@@ -1,6 +1,7 @@
 //! A service of octets whose handlers do what their path says.
 
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,11 +50,11 @@ fn count(counter: &AtomicU64) {
 }
 
 /// The service. One for each worker, not `Send`.
-pub struct Probe(Rc<Arc<Seen>>);
+pub struct Probe(Arc<Seen>, PhantomData<Rc<()>>);
 
 impl Probe {
     pub fn new(seen: Arc<Seen>) -> Probe {
-        Probe(Rc::new(seen))
+        Probe(seen, PhantomData)
     }
 }
 
@@ -75,48 +76,8 @@ impl Service for Probe {
             }
             panic!("told to")
         });
-        let this = seen.clone();
-        methods.unary(SPIN, codec(), move |_: Request<Octets>| {
-            let seen = this.clone();
-            async move {
-                loop {
-                    count(&seen.spins);
-                    time::yield_now().await;
-                }
-            }
-        });
-        let this = seen.clone();
-        methods.unary(WAKE, codec(), move |_: Request<Octets>| {
-            let seen = this.clone();
-            // What a careless future does: it wakes itself in each poll.
-            poll_fn(move |cx| {
-                count(&seen.spins);
-                cx.waker().wake_by_ref();
-                Poll::<Result<Response<Octets>, Status>>::Pending
-            })
-        });
-        let this = seen.clone();
-        methods.unary(TURNS, codec(), move |request: Request<Octets>| {
-            let seen = this.clone();
-            async move {
-                count(&seen.begun);
-                for _ in 0..request.get_ref()[0] {
-                    time::yield_now().await;
-                }
-                Ok(echo(request))
-            }
-        });
-        let this = seen.clone();
-        methods.unary(GATE, codec(), move |request| {
-            let seen = this.clone();
-            async move {
-                count(&seen.begun);
-                while seen.get(|seen| &seen.open) == 0 {
-                    time::sleep(Duration::from_millis(1)).await;
-                }
-                Ok(echo(request))
-            }
-        });
+        busy(methods, &seen);
+        gated(methods, &seen);
         methods.server_streaming(FLOOD, codec(), move |_: Request<Octets>| {
             let seen = seen.clone();
             async move {
@@ -137,6 +98,58 @@ impl Service for Probe {
             Ok(Response::new(replies))
         });
     }
+}
+
+/// Methods that never leave the worker alone.
+fn busy(methods: &mut Methods, seen: &Arc<Seen>) {
+    let codec = ProstCodec::<Octets, Octets>::default;
+    let this = seen.clone();
+    methods.unary(SPIN, codec(), move |_: Request<Octets>| {
+        let seen = this.clone();
+        async move {
+            loop {
+                count(&seen.spins);
+                time::yield_now().await;
+            }
+        }
+    });
+    let this = seen.clone();
+    methods.unary(WAKE, codec(), move |_: Request<Octets>| {
+        let seen = this.clone();
+        // What a careless future does: it wakes itself in each poll.
+        poll_fn(move |cx| {
+            count(&seen.spins);
+            cx.waker().wake_by_ref();
+            Poll::<Result<Response<Octets>, Status>>::Pending
+        })
+    });
+}
+
+/// Methods that wait for turns, or for the test.
+fn gated(methods: &mut Methods, seen: &Arc<Seen>) {
+    let codec = ProstCodec::<Octets, Octets>::default;
+    let this = seen.clone();
+    methods.unary(TURNS, codec(), move |request: Request<Octets>| {
+        let seen = this.clone();
+        async move {
+            count(&seen.begun);
+            for _ in 0..request.get_ref()[0] {
+                time::yield_now().await;
+            }
+            Ok(echo(request))
+        }
+    });
+    let this = seen.clone();
+    methods.unary(GATE, codec(), move |request| {
+        let seen = this.clone();
+        async move {
+            count(&seen.begun);
+            while seen.get(|seen| &seen.open) == 0 {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            Ok(echo(request))
+        }
+    });
 }
 
 /// Gives everything back: the message, and the metadata both before and after it.
