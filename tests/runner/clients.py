@@ -22,7 +22,7 @@ def grpcio(report):
     python = install.python()
     for backend in backends(report):
         with Server(report, "corelane", "serve", "--address", "127.0.0.1:0", backend=backend) as server:
-            script = ROOT / "tests/python/example.py"
+            script = ROOT / "tests/python/example_calls.py"
             python_checks(report, f"grpcio {backend}", [python, script, server.address, ROOT / "proto"])
 
 

@@ -58,13 +58,13 @@ def users(calls):
     ada = made[0]["id"]
     calls.refuses("an address that is taken", f"{USERS}/CreateUser", [create("ada")], "AlreadyExists", "ada@example.org")
     calls.refuses("says which rules are broken", f"{USERS}/CreateUser", [{"email": "nobody"}], "InvalidArgument", "name must have 1 to 100 characters")
-    calls.refuses("names the field in the details", f"{USERS}/CreateUser", [{"name": "bob", "email": "nobody"}], "InvalidArgument", '"field": "email"')
+    calls.refuses("has details for programs", f"{USERS}/CreateUser", [{"name": "bob", "email": "nobody"}], "InvalidArgument", "google.rpc.BadRequest")
     calls.answers("finds the user", f"{USERS}/GetUser", [{"id": ada}], lambda replies: replies[0]["email"] == "ada@example.org")
     calls.refuses("an unknown id", f"{USERS}/GetUser", [{"id": 999999}], "NotFound", "999999")
     calls.answers("changes what the mask names", f"{USERS}/UpdateUser",
-                  [{"user": {"id": ada, "name": "Ada L.", "nickname": ""}, "updateMask": "name,nickname"}],
+                  [{"user": {"id": ada, "name": "Ada L.", "nickname": ""}, "updateMask": {"paths": ["name", "nickname"]}}],
                   lambda replies: replies[0]["name"] == "Ada L." and replies[0]["nickname"] == "" and replies[0]["email"] == "ada@example.org")
-    calls.refuses("a field that nobody can change", f"{USERS}/UpdateUser", [{"user": {"id": ada}, "updateMask": "id"}], "InvalidArgument", "update_mask")
+    calls.refuses("a field that nobody can change", f"{USERS}/UpdateUser", [{"user": {"id": ada}, "updateMask": {"paths": ["id"]}}], "InvalidArgument", "update_mask")
     calls.answers("takes a stream of users", f"{USERS}/UploadUsers", [{"user": create("bob")}, {"user": {"name": "x"}}, {"user": create("cyd")}],
                   lambda replies: len(replies[0]["createdIds"]) == 2 and replies[0]["failures"][0]["index"] == "1")
     calls.answers("pages of one", f"{USERS}/ListUsers", [{"pageSize": 1, "filter": {"labels": {"team": "core"}}}],

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Python's grpcio calls each method of the example server.
 
-    example.py HOST:PORT PROTO_ROOT
+    example_calls.py HOST:PORT PROTO_ROOT
 """
 
 import queue
