@@ -4,6 +4,7 @@
 //! A queue may name a stream that has ended since; keys carry a generation, so that such an entry is recognised and
 //! skipped when its turn comes.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -31,8 +32,8 @@ pub(super) enum Tail {
     Open,
     /// END_STREAM on the last DATA frame.
     End,
-    /// Trailers.
-    Trailers(FieldList),
+    /// Trailers; boxed, since few streams have them waiting and all slots are moved.
+    Trailers(Box<FieldList>),
 }
 
 /// Data that windows, frame sizes or a full output hold back.

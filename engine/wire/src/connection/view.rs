@@ -1,5 +1,6 @@
 //! A short-lived view of one stream, for its commands.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Connection;
@@ -115,7 +116,7 @@ impl<'a> Stream<'a> {
         let slot = self.slot();
         body_is_open(slot)?;
         if !slot.queue.is_empty() {
-            slot.queue.tail = Tail::Trailers(fields.clone());
+            slot.queue.tail = Tail::Trailers(Box::new(fields.clone()));
             slot.send = SendState::Ending;
             return Ok(());
         }
