@@ -37,7 +37,7 @@ def cargo_test(report):
 def loom(report):
     # A target folder of its own: other flags would make cargo build everything twice in the common one.
     environment = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(TARGET / "loom")}
-    words = [install.cargo(), "test", "--release", "--locked", "-p", "corelane-memory", "--features", "std", "--lib"]
+    words = [install.cargo(), "test", "--release", "--locked", "-p", "corelane-memory", "--features", "std", "--test", "loom"]
     _count_tests(report, "loom", words, environment=environment, seconds=TEST_SECONDS)
 
 

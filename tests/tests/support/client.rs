@@ -41,7 +41,7 @@ pub struct Call {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Client {
-        Client::connect_with(address, Builder::new().initial_max_send_streams(100)).await.0
+        Client::connect_with(address, Builder::new().initial_max_send_streams(10)).await.0
     }
 
     /// Connects; the task ends when the connection does.
