@@ -8,10 +8,11 @@ mod support;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
 
 use h2::client::Builder;
 use support::client::{Client, frame};
-use support::service::{ECHO, FLOOD, FLOOD_MESSAGE_BYTES, SLEEP, SPIN, TURNS, WAKE};
+use support::service::{ECHO, FLOOD, FLOOD_MESSAGE_BYTES, READY, SLEEP, SPIN, WAKE};
 use support::{Running, on_each_backend, until};
 
 /// Calls that succeed one after the other.
@@ -59,18 +60,19 @@ fn ten_thousand_ready_streams_of_one_connection_slow_nobody() {
             let (crowd, _) = Client::connect_with(address, &builder).await;
             let mut calls = Vec::new();
             for _ in 0..STREAMS {
-                let mut call = crowd.open(TURNS, &Default::default()).await.unwrap();
-                // Two hundred turns each: the crowd is far from done when the others are. Not too small a message, since
-                // `h2` takes ten thousand tiny ones for an attack.
-                call.send.send_data(frame(&[200; 300]), true).unwrap();
+                let mut call = crowd.open(READY, &Default::default()).await.unwrap();
+                // Not too small a message, since `h2` takes ten thousand tiny replies for an attack.
+                call.send.send_data(frame(&[7; 300]), true).unwrap();
                 calls.push(tokio::spawn(call.finish()));
             }
             until(|| seen.get(|seen| &seen.begun) == STREAMS).await;
+            // All of them want to be polled at any moment, and all of them are.
+            let before = seen.get(|seen| &seen.spins);
             let other = Client::connect(address).await;
             calls_succeed(&other, ECHO, 20).await;
             calls_succeed(&other, SLEEP, 2).await;
-            let overtaken = calls.iter().filter(|call| !call.is_finished()).count();
-            assert!(overtaken > 0, "the other connection came only after the whole crowd");
+            until(|| seen.get(|seen| &seen.spins) > before + 2 * STREAMS).await;
+            seen.open.store(1, Ordering::SeqCst);
             for call in calls {
                 assert_eq!(call.await.unwrap().unwrap().status(), "0", "the crowd is served, too");
             }

@@ -15,7 +15,7 @@ pub const ECHO: &str = "/test.Probe/Echo";
 pub const SLEEP: &str = "/test.Probe/Sleep";
 pub const SPIN: &str = "/test.Probe/Spin";
 pub const WAKE: &str = "/test.Probe/Wake";
-pub const TURNS: &str = "/test.Probe/Turns";
+pub const READY: &str = "/test.Probe/Ready";
 pub const PANIC: &str = "/test.Probe/Panic";
 pub const GATE: &str = "/test.Probe/Gate";
 pub const FLOOD: &str = "/test.Probe/Flood";
@@ -29,13 +29,13 @@ type Octets = Vec<u8>;
 /// What a test sees of the handlers from its own thread, and how it lets them go on.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Handlers of [`TURNS`] and [`GATE`] that have begun.
+    /// Handlers of [`READY`] and [`GATE`] that have begun.
     pub begun: AtomicU64,
-    /// Polls of [`SPIN`] and [`WAKE`].
+    /// Polls of [`SPIN`], [`WAKE`] and [`READY`].
     pub spins: AtomicU64,
     /// Messages that floods have made.
     pub floods: AtomicU64,
-    /// Opens the gate that [`GATE`] waits at.
+    /// Lets the handlers of [`READY`] and [`GATE`] end.
     pub open: AtomicU64,
 }
 
@@ -125,17 +125,20 @@ fn busy(methods: &mut Methods, seen: &Arc<Seen>) {
     });
 }
 
-/// Methods that wait for turns, or for the test.
+/// Methods that wait for the test: one awake, one asleep.
 fn gated(methods: &mut Methods, seen: &Arc<Seen>) {
     let codec = ProstCodec::<Octets, Octets>::default;
     let this = seen.clone();
-    methods.unary(TURNS, codec(), move |request: Request<Octets>| {
+    methods.unary(READY, codec(), move |request: Request<Octets>| {
         let seen = this.clone();
         async move {
             count(&seen.begun);
-            for _ in 0..request.get_ref()[0] {
-                time::yield_now().await;
-            }
+            poll_fn(|cx| {
+                count(&seen.spins);
+                cx.waker().wake_by_ref();
+                if seen.get(|seen| &seen.open) == 0 { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
             Ok(echo(request))
         }
     });
