@@ -439,6 +439,11 @@ impl FieldList {
         self.close(Entry { start, ..*entry });
     }
 
+    /// The last field, as a table would store it.
+    pub(crate) fn last_stored(&self) -> Option<(Entry, &[u8])> {
+        self.entries.last().map(|entry| (*entry, stored(&self.bytes, entry)))
+    }
+
     /// Forgets bytes that did not become a field.
     pub(crate) fn abandon(&mut self) {
         let end = self.entries.last().map_or(0, |entry| entry.start as usize + entry.stored());

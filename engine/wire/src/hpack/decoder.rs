@@ -9,6 +9,7 @@
 //! Invariant: between two fields, the list's arena ends with its last field.
 
 use super::dynamic_table::DynamicTable;
+use super::memo::Memos;
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, FieldList, Marks, Name};
 use alloc::vec::Vec;
@@ -99,6 +100,7 @@ pub struct Decoder {
     /// The next block must start with a size update that says this at most.
     size_required: Option<u32>,
     failed: Option<DecodeError>,
+    memos: Memos,
 }
 
 impl Decoder {
@@ -107,7 +109,13 @@ impl Decoder {
     #[must_use]
     pub fn new(table_size_max: u32) -> Decoder {
         let table = DynamicTable::new(table_size_max.min(TABLE_SIZE_DEFAULT));
-        Decoder { table, size_allowed: table_size_max, size_required: None, failed: None }
+        Decoder {
+            table,
+            size_allowed: table_size_max,
+            size_required: None,
+            failed: None,
+            memos: Memos::default(),
+        }
     }
 
     /// Our SETTINGS_HEADER_TABLE_SIZE has another value, which the peer has acknowledged. If the table is larger than
@@ -129,7 +137,7 @@ impl Decoder {
     /// The bytes of heap that the decoder holds: a few times the table's size at most.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.table.capacity_bytes()
+        self.table.capacity_bytes() + self.memos.capacity_bytes()
     }
 
     /// Decodes a whole block and appends its fields to `out`, as long as the list stays within the limits.
@@ -148,8 +156,9 @@ impl Decoder {
         }
         let mut rest = block;
         let mut list = Limited { out, limits, outcome: Outcome::Complete };
-        let decoded =
-            self.size_updates(&mut rest).and_then(|()| fields(&mut rest, &mut self.table, &mut list));
+        let decoded = self
+            .size_updates(&mut rest)
+            .and_then(|()| fields(&mut rest, &mut self.table, &mut self.memos, &mut list));
         if let Err(error) = decoded {
             list.out.abandon();
             self.failed = Some(error);
@@ -196,7 +205,12 @@ impl Limited<'_> {
 }
 
 /// Reads fields to the block's end (RFC 7541, section 6).
-fn fields(rest: &mut &[u8], table: &mut DynamicTable, list: &mut Limited<'_>) -> Result<(), DecodeError> {
+fn fields(
+    rest: &mut &[u8],
+    table: &mut DynamicTable,
+    memos: &mut Memos,
+    list: &mut Limited<'_>,
+) -> Result<(), DecodeError> {
     while let Some(&first) = rest.first() {
         match first {
             0x80.. => {
@@ -210,7 +224,21 @@ fn fields(rest: &mut &[u8], table: &mut DynamicTable, list: &mut Limited<'_>) ->
             0x40.. => literal(rest, 6, Marks::NONE, table, list, Insertion::Yes)?,
             0x20.. => return Err(DecodeError::SizeUpdateMisplaced),
             0x10.. => literal(rest, 4, Marks::SENSITIVE, table, list, Insertion::No)?,
-            _ => literal(rest, 4, Marks::NONE, table, list, Insertion::No)?,
+            _ => match memos.find(rest) {
+                Some((tail, entry, stored)) => {
+                    *rest = tail;
+                    if list.admits(entry.size()) {
+                        list.out.copy(entry, stored);
+                    }
+                }
+                None => {
+                    let before = *rest;
+                    literal(rest, 4, Marks::NONE, table, list, Insertion::No)?;
+                    if list.outcome == Outcome::Complete {
+                        memos.note(&before[..before.len() - rest.len()], list.out);
+                    }
+                }
+            },
         }
     }
     Ok(())

@@ -35,6 +35,7 @@ mod dynamic_table;
 mod encoder;
 mod huffman;
 mod integer;
+mod memo;
 mod static_table;
 
 #[cfg(any(fuzzing, test))]
