@@ -1,0 +1,1 @@
+//! Where a call goes: policies that pick one of many endpoints.

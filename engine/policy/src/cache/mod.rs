@@ -1,0 +1,1 @@
+//! Responses of idempotent calls that are kept for a while.

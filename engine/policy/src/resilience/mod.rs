@@ -1,0 +1,1 @@
+//! What keeps failures from spreading: back-off, retry budgets, hedging, circuit breakers, outlier detection, rate limits.
