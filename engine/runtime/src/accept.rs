@@ -6,6 +6,7 @@
 use crate::backend::{Accepted, Listener, Socket};
 use crate::driver;
 use crate::helpers::{sleep, yield_now};
+use crate::inbox::Origin;
 use crate::limits::{ACCEPT_LOG, ACCEPT_PAUSE, ACCEPTS_AT_END, ACCEPTS_PER_TURN};
 use crate::listen::Address;
 use crate::session::{PeerInfo, SessionFactory};
@@ -88,7 +89,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Gives a connection its driver, or closes it.
 fn open<F: SessionFactory>(worker: &Rc<Worker>, accepted: Accepted, factory: &F) {
-    let Some(inbox) = worker.admit() else {
+    let Some(inbox) = worker.admit(Origin::Accepted) else {
         // Closed at once, which the client notices; it would hang in the backlog otherwise.
         worker.counters.connections_refused.increment();
         worker.counters.limits_hit.increment(Limit::Connections);

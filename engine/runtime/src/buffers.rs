@@ -84,10 +84,11 @@ impl Buffers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inbox::Origin;
     use corelane_memory::Key;
 
     fn inbox(index: u32) -> Rc<Inbox> {
-        Rc::new(Inbox::new(Key::from_parts(index, 1)))
+        Rc::new(Inbox::new(Key::from_parts(index, 1), Origin::Accepted))
     }
 
     #[test]

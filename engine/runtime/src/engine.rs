@@ -3,18 +3,19 @@
 use crate::backend::{self, BACKEND_VARIABLE, BackendKind, BellRope, Choice, StdListener};
 use crate::config::Config;
 use crate::cores;
-use crate::error::{StartError, WorkerPanic};
-use crate::home::Home;
+use crate::error::{StartError, WorkerPanic, message_of};
+use crate::home::{Home, Rejected};
 use crate::listen::{self, Address, Bound};
-use crate::session::SessionFactory;
+use crate::session::{CloseReason, Io, PeerInfo, Session, SessionFactory};
 use crate::worker::{self, Seed};
 use corelane_observe::{ShardSet, WorkerCounters};
+use corelane_wire::connection::Event;
 use corelane_wire::frame::HEADER_LEN;
-use std::any::Any;
 use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -32,13 +33,52 @@ where
     F: SessionFactory,
     M: Fn(usize) -> F + Send + Sync + 'static,
 {
+    if addresses.is_empty() {
+        return Err(StartError::NoAddress);
+    }
+    launch(config, addresses, factory)
+}
+
+/// Starts an engine that listens nowhere: its workers dial, and do what [`Spawner::submit`] hands them.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_clients(config: Config) -> Result<Handle, StartError> {
+    launch(config, &[], |_| NoSessions)
+}
+
+/// For an engine that accepts nothing.
+struct NoSessions;
+
+/// What [`NoSessions`] never makes.
+enum Never {}
+
+impl SessionFactory for NoSessions {
+    type Session = Never;
+
+    fn session(&self, _: &Rc<PeerInfo>) -> Never {
+        unreachable!("an engine without a listener accepts no connection")
+    }
+}
+
+impl Session for Never {
+    fn event(&mut self, _: &mut Io<'_>, _: Event<'_>) {}
+    fn wake(&mut self, _: &mut Io<'_>, _: u32) {}
+    fn timer(&mut self, _: &mut Io<'_>, _: u32) {}
+    fn writable(&mut self, _: &mut Io<'_>, _: u32) {}
+    fn drain(&mut self, _: &mut Io<'_>) {}
+    fn closed(&mut self, _: &CloseReason) {}
+}
+
+fn launch<F, M>(config: Config, addresses: &[Address], factory: M) -> Result<Handle, StartError>
+where
+    F: SessionFactory,
+    M: Fn(usize) -> F + Send + Sync + 'static,
+{
     config.wire.validate().map_err(StartError::Wire)?;
     let environment = std::env::var_os(BACKEND_VARIABLE);
     let choice = backend::choose(config.backend, environment.as_deref(), backend::probe)?;
     let plan = cores::plan(&config.workers, &cores::available())?;
-    if addresses.is_empty() {
-        return Err(StartError::NoAddress);
-    }
     let mut bound = Vec::with_capacity(addresses.len());
     for address in addresses {
         bound.push(listen::bind(address, plan.len(), config.port_sharing)?);
@@ -210,13 +250,6 @@ impl Post {
     }
 }
 
-/// What a panic said.
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(owned).unwrap_or("it did not say why").to_owned()
-}
-
 /// A worker that runs.
 #[derive(Debug)]
 struct Posted {
@@ -277,6 +310,12 @@ impl Handle {
         }
     }
 
+    /// What hands the workers jobs, from any thread.
+    #[must_use]
+    pub fn spawner(&self) -> Spawner {
+        Spawner { homes: self.workers.iter().map(|worker| worker.home.clone()).collect() }
+    }
+
     /// What can order a drain from anywhere: a signal handler's thread, a handler of the engine itself.
     #[must_use]
     pub fn drainer(&self) -> Drainer {
@@ -300,6 +339,48 @@ impl Drop for Handle {
             worker.join();
         }
         self.files.clear();
+    }
+}
+
+/// Hands jobs to an engine's workers, from any thread.
+///
+/// ```
+/// use corelane_runtime::{Config, Workers, start_clients};
+///
+/// let engine = start_clients(Config { workers: Workers::Count(1), ..Config::default() })?;
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// engine.spawner().submit(0, move || sender.send(1 + 1).expect("the receiver waits"))?;
+/// assert_eq!(receiver.recv()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    homes: Arc<[Arc<Home>]>,
+}
+
+impl Spawner {
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.homes.len()
+    }
+
+    /// Has the worker with this number call `job`, which may [spawn](crate::spawn_local) what takes longer.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the worker's mailbox is full or the worker has ended; the job was dropped.
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn submit(&self, worker: usize, job: impl FnOnce() + Send + 'static) -> Result<(), Rejected> {
+        self.homes[worker].submit(Box::new(job))
+    }
+
+    /// The number of the worker that the calling thread is, if it is one of these.
+    #[must_use]
+    pub fn current(&self) -> Option<usize> {
+        let here = worker::current()?.home.id;
+        self.homes.iter().position(|home| home.id == here)
     }
 }
 

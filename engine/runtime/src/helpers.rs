@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// The worker of this thread, or a panic that says what is wrong.
-fn here(what: &str) -> Rc<Worker> {
+pub(crate) fn here(what: &str) -> Rc<Worker> {
     worker::current()
         .unwrap_or_else(|| panic!("corelane_runtime::{what} needs a worker, and this thread is none"))
 }
@@ -33,6 +33,15 @@ pub fn counters() -> Rc<Writer<WorkerCounters>> {
 #[must_use]
 pub fn now() -> Instant {
     here("now").now()
+}
+
+/// A number that no peer can guess: to seed a generator, to shuffle.
+///
+/// # Panics
+/// Off a worker.
+#[must_use]
+pub fn seed() -> u64 {
+    here("seed").seed()
 }
 
 /// Waits for `duration`.

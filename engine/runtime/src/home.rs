@@ -13,11 +13,17 @@ use std::time::Duration;
 const RUNNING: u64 = u64::MAX;
 
 /// A message to a worker.
-#[derive(Debug)]
 pub(crate) enum Letter {
     /// The waker of a connection's call was called.
     Wake { connection: Key, slot: u32 },
+    /// The waker of a spawned task was called.
+    WakeTask(Key),
+    /// To be called on the worker's thread.
+    Job(Job),
 }
+
+/// What a foreign thread has a worker do.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// See the module.
 pub(crate) struct Home {
@@ -29,6 +35,8 @@ pub(crate) struct Home {
     overflow: AtomicBool,
     /// The grace of the drain that was ordered, in milliseconds, or [`RUNNING`].
     drain_ms: AtomicU64,
+    /// Nobody reads letters any more.
+    closed: AtomicBool,
 }
 
 impl Home {
@@ -41,6 +49,7 @@ impl Home {
             rope,
             overflow: AtomicBool::new(false),
             drain_ms: AtomicU64::new(RUNNING),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -57,6 +66,34 @@ impl Home {
                 self.rope.pull();
             }
         }
+    }
+
+    /// From any thread: leaves a job, unless there is no room for it or nobody to do it; then it is dropped here.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Rejected> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Rejected::Ended);
+        }
+        match self.mailbox.push(Letter::Job(job)) {
+            Ok(Wake::Ring) => self.rope.pull(),
+            Ok(Wake::AlreadyRung) => {}
+            Err(_) => return Err(Rejected::Full),
+        }
+        // SeqCst here and in `close`: of "push, then look" and "close, then empty" one sees the other, so no job stays
+        // behind unheard of. Weaker orders would let both miss.
+        if self.closed.load(Ordering::SeqCst) {
+            self.empty();
+        }
+        Ok(())
+    }
+
+    /// For the worker, at its end: jobs are refused from now on, and those that wait are dropped.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.empty();
+    }
+
+    fn empty(&self) {
+        while self.mailbox.pop().is_some() {}
     }
 
     /// From any thread: orders a drain. Of several orders the shortest grace counts.
@@ -91,6 +128,28 @@ impl Home {
         self.rope.pull();
     }
 }
+
+/// Why a worker does not take a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// Its mailbox is full: [`MAILBOX_MESSAGES_MAX`] wait already.
+    Full,
+    /// It has ended, or is about to.
+    Ended,
+}
+
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Rejected::Full => {
+                write!(f, "the worker's mailbox is full ({MAILBOX_MESSAGES_MAX} messages wait)")
+            }
+            Rejected::Ended => f.write_str("the worker has ended"),
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
 
 impl std::fmt::Debug for Home {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

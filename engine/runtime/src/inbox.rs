@@ -40,6 +40,15 @@ pub(crate) enum Due {
     Connection,
 }
 
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The peer.
+    Accepted,
+    /// We.
+    Dialed,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Task {
     /// Nothing of ours has woken it since its last turn.
@@ -53,6 +62,7 @@ enum Task {
 /// See the module.
 pub(crate) struct Inbox {
     pub(crate) key: Key,
+    pub(crate) origin: Origin,
     task: Cell<Task>,
     waker: OnceCell<Waker>,
     /// Calls whose waker was called.
@@ -80,9 +90,10 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(key: Key) -> Inbox {
+    pub(crate) fn new(key: Key, origin: Origin) -> Inbox {
         Inbox {
             key,
+            origin,
             task: Cell::new(Task::Asleep),
             waker: OnceCell::new(),
             ready: RefCell::default(),

@@ -3,7 +3,7 @@
 //! [`start`] makes workers: threads, each on a core of its own, each with its own listener, connections, buffers, timers and
 //! sessions. Between them there is nothing but a mailbox for wakes from foreign threads and the order to drain. A
 //! connection is driven by one task (`driver`), which feeds the protocol of `corelane-wire` and a [`Session`] of the
-//! layer above. I/O is io_uring where the kernel allows it and epoll elsewhere, both through monoio, which only
+//! layer above, or, on connections that we dialed, callers of the same worker ([`Link`]). I/O is io_uring where the kernel allows it and epoll elsewhere, both through monoio, which only
 //! `backend/monoio.rs` names.
 //!
 //! Does not: know what a call is, decode messages, speak TLS yet, own `main`, install anything global.
@@ -17,6 +17,7 @@ mod buffers;
 mod clock;
 mod config;
 mod cores;
+mod dial;
 mod driver;
 mod engine;
 mod error;
@@ -27,6 +28,7 @@ pub mod limits;
 mod listen;
 mod session;
 mod signal;
+mod spawn;
 mod ticker;
 mod timers;
 mod waker;
@@ -34,9 +36,13 @@ mod worker;
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind};
 pub use config::{Config, Workers};
-pub use engine::{Drainer, Handle, LocalListener, run_local, start};
+pub use dial::{DialError, DialOptions, Dialed, dial};
+pub use driver::Link;
+pub use engine::{Drainer, Handle, LocalListener, Spawner, run_local, start, start_clients};
 pub use error::{StartError, WorkerPanic};
-pub use helpers::{Sleep, counters, now, sleep, sleep_until, yield_now};
+pub use helpers::{Sleep, counters, now, seed, sleep, sleep_until, yield_now};
+pub use home::Rejected;
 pub use limits::{Limits, Memory};
 pub use listen::{Address, PortSharing};
 pub use session::{CloseReason, Io, PeerInfo, Session, SessionFactory};
+pub use spawn::spawn_local;

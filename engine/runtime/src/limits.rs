@@ -59,6 +59,10 @@ pub const ACCEPTS_AT_END: u32 = 4096 / ACCEPTS_PER_TURN;
 /// Messages from foreign threads that wait for one worker. When it is full, a wake is not lost but found by a scan.
 pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 
+/// Tasks of one worker that [`crate::spawn_local`] has started and that have not ended: each is a box of its own, so this
+/// bounds what a loop that spawns and forgets can do.
+pub const SPAWNED_MAX: u32 = 1 << 20;
+
 /// Output buffers that a worker keeps for reuse.
 pub const OUTPUT_SPARES_MAX: usize = 64;
 

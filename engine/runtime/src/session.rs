@@ -116,6 +116,7 @@ pub struct Io<'a> {
     pub(crate) inbox: &'a Rc<Inbox>,
     pub(crate) worker: &'a Worker,
     pub(crate) peer: &'a Rc<PeerInfo>,
+    pub(crate) woken: &'a mut Vec<Waker>,
 }
 
 impl Io<'_> {
@@ -158,6 +159,12 @@ impl Io<'_> {
     /// Has [`Session::wake`] called for `slot` a turn later, when everybody else has had theirs: a fair yield.
     pub fn wake_later(&mut self, slot: u32) {
         self.later.push(slot);
+    }
+
+    /// Calls `waker` when the session and the connection are no longer in use: it is foreign code, which may come back to them.
+    #[inline]
+    pub fn wake_after(&mut self, waker: Waker) {
+        self.woken.push(waker);
     }
 
     /// What this worker counts: the session's own figures go there too.

@@ -11,9 +11,10 @@ use crate::backend::{self, Alarm, Bell, BellRope, Listener, StdListener};
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::error::StartError;
-use crate::home::{Home, Letter};
-use crate::inbox::{Due, Inbox, signal};
-use crate::limits::{Limits, RECLAIM_SCAN, SWEEP};
+use crate::error::message_of;
+use crate::home::{Home, Job, Letter};
+use crate::inbox::{Due, Inbox, Origin, signal};
+use crate::limits::{Limits, RECLAIM_SCAN, SPAWNED_MAX, SWEEP};
 use crate::session::SessionFactory;
 use crate::signal::Signal;
 use crate::ticker::Ticker;
@@ -27,8 +28,10 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 thread_local! {
@@ -52,6 +55,25 @@ pub(crate) fn wake_here(home: u64, connection: Key, slot: u32) -> bool {
     });
     // Without thread-locals the thread is ending, so it is nobody's worker any more.
     delivered.unwrap_or(false)
+}
+
+/// Delivers a spawned task's wake if this thread is the worker `home`; says whether it was.
+pub(crate) fn wake_task_here(home: u64, task: Key) -> bool {
+    let delivered = CURRENT.try_with(|current| match &*current.borrow() {
+        Some(worker) if worker.home.id == home => {
+            worker.wake_task(task);
+            true
+        }
+        _ => false,
+    });
+    delivered.unwrap_or(false)
+}
+
+/// Does a foreign thread's job. A panic in it is its own.
+fn run(job: Job) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
+        tracing::error!(panic = message_of(&*panic), "a job panicked");
+    }
 }
 
 /// What a worker is made from.
@@ -90,6 +112,13 @@ pub(crate) struct Worker {
     listeners: Cell<usize>,
     /// Nothing is left to serve.
     over: Rc<Signal>,
+    /// Open connections that we dialed.
+    dialed: Cell<usize>,
+    /// They were told to drain.
+    hanging_up: Cell<bool>,
+    /// Spawned tasks, by their runtime's wakers.
+    spawned: RefCell<Slab<Waker>>,
+    tasks: Rc<Tasks>,
 }
 
 impl Worker {
@@ -119,6 +148,10 @@ impl Worker {
             forcing: Cell::new(false),
             listeners: Cell::new(0),
             over: Rc::default(),
+            dialed: Cell::new(0),
+            hanging_up: Cell::new(false),
+            spawned: RefCell::new(Slab::new(SPAWNED_MAX)),
+            tasks: Rc::default(),
         })
     }
 
@@ -146,21 +179,29 @@ impl Worker {
 
     /// The settings of a new connection. Each has a seed of its own, which no peer knows.
     pub(crate) fn wire_config(&self) -> WireConfig {
+        WireConfig { seed: self.seed(), ..self.wire.clone() }
+    }
+
+    /// A number that no peer can guess.
+    pub(crate) fn seed(&self) -> u64 {
         // Relies on the keys of the standard library's hash being secret, as its maps do.
         let number = self.opened.get();
         self.opened.set(number.wrapping_add(1));
-        WireConfig { seed: self.seeds.hash_one(number), ..self.wire.clone() }
+        self.seeds.hash_one(number)
     }
 
     /// A place for a connection, or `None` when the worker has as many as it may.
-    pub(crate) fn admit(&self) -> Option<Rc<Inbox>> {
+    pub(crate) fn admit(&self, origin: Origin) -> Option<Rc<Inbox>> {
         let mut connections = self.connections.borrow_mut();
-        let inbox = Rc::new(Inbox::new(connections.vacant_key()?));
+        let inbox = Rc::new(Inbox::new(connections.vacant_key()?, origin));
         let key = connections.insert(inbox.clone()).ok()?;
         debug_assert_eq!(key, inbox.key);
-        self.counters.connections_open.increment();
+        match origin {
+            Origin::Accepted => self.counters.connections_open.increment(),
+            Origin::Dialed => self.dialed.set(self.dialed.get() + 1),
+        }
         // One that waited in a listener's queue until now has not heard what the others have.
-        if self.draining.is_set() {
+        if self.draining.is_set() && (origin == Origin::Accepted || self.hanging_up.get()) {
             inbox.signal(signal::DRAIN);
         }
         if self.forcing.get() {
@@ -172,7 +213,10 @@ impl Worker {
     /// A connection's task has ended.
     pub(crate) fn dismiss(&self, inbox: &Inbox) {
         self.connections.borrow_mut().remove(inbox.key);
-        self.counters.connections_open.decrement();
+        match inbox.origin {
+            Origin::Accepted => self.counters.connections_open.decrement(),
+            Origin::Dialed => self.dialed.set(self.dialed.get() - 1),
+        }
         self.check_over();
     }
 
@@ -182,9 +226,18 @@ impl Worker {
         self.check_over();
     }
 
+    /// Whether the last one that was served has gone. Handlers may call others until then, so the connections that we
+    /// dialed are drained after those that we accepted.
     fn check_over(&self) {
-        if self.draining.is_set() && self.listeners.get() == 0 && self.connections.borrow().is_empty() {
+        if !self.draining.is_set() || self.listeners.get() != 0 {
+            return;
+        }
+        let open = self.connections.borrow().len();
+        if open == 0 {
             self.over.set();
+            self.wake_tasks();
+        } else if open == self.dialed.get() && !self.hanging_up.replace(true) {
+            self.signal_all(signal::DRAIN);
         }
     }
 
@@ -238,6 +291,41 @@ impl Worker {
         }
     }
 
+    /// Puts a spawned task on the list, with the waker that its runtime gave it.
+    pub(crate) fn enlist(&self, waker: Waker) -> Option<Key> {
+        self.spawned.borrow_mut().insert(waker).ok()
+    }
+
+    /// A spawned task has ended.
+    pub(crate) fn strike(&self, task: Key) {
+        let waker = self.spawned.borrow_mut().remove(task);
+        drop(waker);
+    }
+
+    /// A spawned task's waker was called.
+    pub(crate) fn wake_task(&self, task: Key) {
+        let waker = self.spawned.borrow().get(task).cloned();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Has every spawned task look: wakes may have been lost, or the worker is over.
+    fn wake_tasks(&self) {
+        let wakers: Vec<Waker> = self.spawned.borrow().iter().map(|(_, waker)| waker.clone()).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether nothing is left to serve, so that spawned tasks are dropped.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_set()
+    }
+
+    /// Starts a task that the worker waits for at its end.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// Looks over all connections: who holds a large buffer for nothing or for too long, whose peer does not read.
     fn sweep(&self, now: Instant) {
         // A hunt looks at a few connections, and there may be none after it.
@@ -288,7 +376,11 @@ impl Worker {
         let now = self.begin_turn();
         if !self.draining.is_set() {
             self.draining.set();
-            self.signal_all(signal::DRAIN);
+            for (_, inbox) in self.connections.borrow().iter() {
+                if inbox.origin == Origin::Accepted {
+                    inbox.signal(signal::DRAIN);
+                }
+            }
         }
         self.timers.insert(now, now + grace, Target::DrainOver);
         self.check_over();
@@ -301,10 +393,13 @@ impl Worker {
             self.begin_turn();
             let drained = self.home.letters(|letter| match letter {
                 Letter::Wake { connection, slot } => self.wake(connection, slot),
+                Letter::WakeTask(task) => self.wake_task(task),
+                Letter::Job(job) => run(job),
             });
             if self.home.take_overflow() {
                 self.counters.limits_hit.increment(Limit::Mailbox);
                 self.signal_all(signal::SCAN);
+                self.wake_tasks();
             }
             if drained == Drained::More {
                 self.home.ring();
@@ -414,7 +509,7 @@ pub(crate) async fn serve<F: SessionFactory>(
     stop: impl Future<Output = Duration>,
 ) {
     let Prepared { worker, bell, beat, listeners } = prepared;
-    let tasks = Rc::new(Tasks::default());
+    let tasks = worker.tasks.clone();
     let over = worker.over.clone();
 
     let (ticker, until) = (worker.ticker.clone(), over.clone());
@@ -438,6 +533,7 @@ pub(crate) async fn serve<F: SessionFactory>(
         worker.drain(grace);
     }
     over.wait().await;
+    worker.home.close();
     drop(abandoned);
     tasks.ended.wait().await;
 }

@@ -47,6 +47,7 @@ const COMPLETIONS_PER_ENTRY: u32 = 4;
 /// Bytes that a bell takes at once; the number of rings says nothing, so they are read away in a few gulps.
 const BELL_READ_BYTES: usize = 64;
 
+const EINPROGRESS: i32 = 115;
 const EINVAL: i32 = 22;
 const ENOMEM: i32 = 12;
 const ECANCELED: i32 = 125;
@@ -295,7 +296,74 @@ impl<T: AsyncWriteRent> AsyncWriteRent for Tough<T> {
     }
 }
 
+/// A socket that is on its way to its peer.
+enum Dialing {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Dialing {
+    /// Waits until the kernel has an answer. May be dropped while waiting, which gives the attempt up.
+    async fn answered(&self) -> io::Result<()> {
+        match self {
+            Dialing::Tcp(stream) => stream.writable(false).await,
+            Dialing::Unix(stream) => stream.writable(false).await,
+        }
+    }
+
+    fn fd(&self) -> RawFd {
+        match self {
+            Dialing::Tcp(stream) => stream.as_raw_fd(),
+            Dialing::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
 impl Socket {
+    /// Connects `socket`, a fresh one, to `address`. May be dropped while waiting, which gives the attempt up: readiness
+    /// is waited for, not a connect, whose descriptor monoio would lose.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub(crate) async fn connect(socket: socket2::Socket, address: &socket2::SockAddr) -> io::Result<Socket> {
+        // A connect that blocked would stop the worker.
+        socket.set_nonblocking(true)?;
+        let begun = socket.connect(address);
+        let is_unix = address.is_unix();
+        let dialing = if is_unix {
+            Dialing::Unix(UnixStream::from_std(socket.into())?)
+        } else {
+            Dialing::Tcp(TcpStream::from_std(socket.into())?)
+        };
+        match begun {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(EINPROGRESS) => dialing.answered().await?,
+            Err(error) => return Err(error),
+        }
+        let fd = dialing.fd();
+        // SAFETY: `fd` is the descriptor of `dialing`, which owns it and outlives the borrow.
+        #[allow(unsafe_code)]
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        let socket = SockRef::from(&borrowed);
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        socket.set_nonblocking(running() == BackendKind::Epoll)?;
+        let stream = match dialing {
+            Dialing::Tcp(stream) => Stream::Tcp(Rc::new(UnsafeCell::new(Tough(stream)))),
+            Dialing::Unix(stream) => Stream::Unix(Rc::new(UnsafeCell::new(Tough(stream)))),
+        };
+        Ok(Socket { stream, fd })
+    }
+
+    /// Our end's address.
+    pub(crate) fn local_addr(&self) -> io::Result<socket2::SockAddr> {
+        // SAFETY: as in `shutdown`.
+        #[allow(unsafe_code)]
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        SockRef::from(&fd).local_addr()
+    }
+
     /// Binds an accepted connection to this thread's runtime.
     pub(crate) fn new(accepted: Accepted) -> io::Result<Socket> {
         let nonblocking = running() == BackendKind::Epoll;

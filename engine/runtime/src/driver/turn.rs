@@ -28,10 +28,12 @@ macro_rules! session_and_io {
             inbox: &$driver.inbox,
             worker: &$driver.worker,
             peer: &$driver.peer,
+            woken: &mut $driver.woken,
         };
         (&mut $driver.session, io)
     }};
 }
+pub(super) use session_and_io;
 
 impl<S: Session> Driver<S> {
     /// Begins a turn.
