@@ -104,6 +104,7 @@ pub use corelane_call::{
     Interceptor, IntoRequest, IntoStreamingRequest, Metadata, Peer, ProstCodec, Request, Response, Status,
     Streaming, compression, details, stream,
 };
+pub use corelane_client::Channel;
 pub use corelane_server::Server;
 pub use corelane_wire::grpc::{InvalidMetadata, MetadataValue};
 
@@ -119,6 +120,15 @@ pub mod server {
     };
 }
 
+/// Calling: channels, callers, and where a call failed.
+pub mod client {
+    pub use corelane_client::{
+        Answer, BlockingCaller, BlockingStreaming, BuildError, Caller, Cause, Channel, ChannelBuilder,
+        ConnectivityState, Engine, Failure, Idempotency, Method, RemoteCaller, RemoteChannel,
+        RemoteStreaming, SharedChannel,
+    };
+}
+
 /// What a handler may ask of the worker that runs it: the time, a pause, a fair yield.
 pub mod time {
     pub use corelane_runtime::{Sleep, now, sleep, sleep_until, yield_now};
@@ -130,7 +140,10 @@ pub mod codegen {
     pub use std::rc::Rc;
 
     pub use corelane_call::stream::BoxStream;
-    pub use corelane_call::{Codec, Interceptor, ProstCodec, Request, Response, Status, Streaming};
+    pub use corelane_call::{
+        Codec, Interceptor, IntoRequest, IntoStreamingRequest, ProstCodec, Request, Response, Status,
+        Streaming,
+    };
     pub use corelane_server::{Methods, Service, ServiceOptions};
     pub use corelane_wire::grpc::Encoding;
     pub use futures_core::Stream;

@@ -2,7 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::error::Error;
 use core::fmt;
 
 use super::metadata::Metadata;
@@ -163,6 +165,7 @@ struct Rest {
     message: String,
     details: Vec<u8>,
     metadata: Metadata,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Status {
@@ -198,7 +201,7 @@ impl Status {
         details: impl Into<Vec<u8>>,
         metadata: Metadata,
     ) -> Status {
-        let rest = Rest { message: message.into(), details: details.into(), metadata };
+        let rest = Rest { message: message.into(), details: details.into(), metadata, source: None };
         let silent = rest.message.is_empty() && rest.details.is_empty() && rest.metadata.is_empty();
         Status { code, rest: if silent { None } else { Some(Box::new(rest)) } }
     }
@@ -231,6 +234,12 @@ impl Status {
     /// The metadata that goes with it, to be changed.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
         &mut self.rest.get_or_insert_default().metadata
+    }
+
+    /// What brought this status about in this process, which [`Error::source`] then gives. It is never sent, and two statuses
+    /// with different sources may be equal.
+    pub fn set_source(&mut self, source: Arc<dyn Error + Send + Sync>) {
+        self.rest.get_or_insert_default().source = Some(source);
     }
 
     /// Adds this status to trailers: `grpc-status`, and what there is of message, details and metadata.
@@ -292,7 +301,12 @@ impl fmt::Debug for Status {
     }
 }
 
-impl core::error::Error for Status {}
+impl Error for Status {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.rest.as_ref()?.source.as_deref()?;
+        Some(source)
+    }
+}
 
 impl From<Code> for Status {
     fn from(code: Code) -> Status {
