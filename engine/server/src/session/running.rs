@@ -3,13 +3,12 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use corelane_call::{CallParts, Inbound};
+use corelane_call::{CallParts, Gathered, Inbound};
 use corelane_runtime::Io;
 
 use super::{ServerSession, slot};
-use crate::call::{Call, Exchange, Held, Passed, State, Timer};
+use crate::call::{Call, Exchange, Held, Passed, State, Timer, not_one_message};
 use crate::dispatch::{Arrival, Body, Progress, guard};
-use crate::gather::Gathered;
 use crate::intercept;
 use crate::methods::Interception;
 use crate::reply::{self, Reply};
@@ -64,7 +63,7 @@ impl ServerSession {
             Held::Message(gathered) => {
                 match gathered.message() {
                     Ok(message) => self.run(io, index, parts, Body::Message(message)),
-                    Err(status) => self.end(io, index, Err(status)),
+                    Err(error) => self.end(io, index, Err(not_one_message(error))),
                 }
                 worker.give_storage(gathered.into_storage());
             }
