@@ -1,6 +1,6 @@
 //! The fuzz bodies for everything here that reads what somebody else wrote.
 
-use super::{Client, ServiceConfig, ServiceConfigError};
+use super::{Client, ServiceConfig, Target};
 
 /// The longest text of an error, whatever is wrong.
 const ERROR_LEN_MAX: usize = 4096;
@@ -42,7 +42,26 @@ pub fn fuzz_choices(bytes: &[u8]) {
     }
 }
 
-fn check_error(error: &ServiceConfigError) {
+/// Takes `bytes` for a target.
+///
+/// # Panics
+///
+/// If it is another target when it is written and read again, or an error is out of proportion.
+pub fn fuzz_target(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Target::parse(text) {
+        Ok(target) => {
+            assert!(!target.locations().is_empty());
+            let written = target.to_string();
+            assert_eq!(Target::parse(&written).as_ref(), Ok(&target), "{written}");
+            let authority = target.authority();
+            assert!(!authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+        Err(error) => check_error(&error),
+    }
+}
+
+fn check_error(error: &impl std::error::Error) {
     let text = error.to_string();
     assert!(text.len() <= ERROR_LEN_MAX, "{} bytes of error", text.len());
 }
@@ -99,6 +118,44 @@ mod tests {
         "\\",
     ];
 
+    const TARGET_PIECES: &[&str] = &[
+        "dns:",
+        "ipv4:",
+        "ipv6:",
+        "unix:",
+        "unix-abstract:",
+        "static:",
+        "passthrough:",
+        "http:",
+        "https:",
+        "xds:",
+        "//",
+        "/",
+        ":",
+        "[",
+        "]",
+        ",",
+        ".",
+        "%25",
+        "%2F",
+        "%",
+        "%00",
+        "::1",
+        "fe80::1",
+        "eth0",
+        "127.0.0.1",
+        "a",
+        "b-c",
+        "0",
+        "443",
+        "65536",
+        "é",
+        " ",
+        "?",
+        "#",
+        "@",
+    ];
+
     /// Texts of random pieces.
     fn run(seed: u64, pieces: &[&str], body: fn(&[u8])) {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -119,6 +176,17 @@ mod tests {
     #[test]
     fn choices() {
         run(2, CONFIG_PIECES, fuzz_choices);
+    }
+
+    #[test]
+    fn targets() {
+        run(4, TARGET_PIECES, fuzz_target);
+        for piece in TARGET_PIECES {
+            for other in TARGET_PIECES {
+                fuzz_target(format!("{piece}{other}").as_bytes());
+                fuzz_target(format!("static:///{piece}{other},{other}{piece}").as_bytes());
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod json;
 mod methods;
 mod model;
+mod target;
+mod text;
 
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
@@ -14,3 +16,4 @@ pub use model::{
     OutlierDetectionConfig, RetryPolicy, RetryThrottling, ServiceConfig, SuccessRate,
     WeightedRoundRobinConfig,
 };
+pub use target::{Host, HostPort, Location, Scheme, Security, Target, TargetError};

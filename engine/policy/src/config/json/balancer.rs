@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::field::{Field, Result, quoted};
+use super::field::{Field, Result};
+use crate::config::text::quoted;
 use crate::config::{
     BalancerConfig, FailurePercentage, OutlierDetectionConfig, SuccessRate, WeightedRoundRobinConfig,
 };

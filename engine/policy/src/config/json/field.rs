@@ -16,11 +16,9 @@ use serde_json::{Map, Value};
 use super::duration;
 use super::error::ServiceConfigError;
 use crate::config::CodeSet;
+use crate::config::text::quoted;
 
 pub(super) type Result<T> = std::result::Result<T, ServiceConfigError>;
-
-/// The most of a text that an error repeats, in characters.
-const SHOWN_MAX: usize = 40;
 
 /// A value and where it stands.
 #[derive(Clone, Copy)]
@@ -251,18 +249,5 @@ fn shown(value: &Value) -> String {
         Value::Object(_) => "an object".to_owned(),
         Value::String(text) => quoted(text),
         other => other.to_string(),
-    }
-}
-
-/// Text in quotes, cut if it is long.
-pub(super) fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text))
-}
-
-/// Text, cut if it is long.
-pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
     }
 }

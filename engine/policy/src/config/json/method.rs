@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::field::{Field, Result, shortened};
+use super::field::{Field, Result};
+use crate::config::text::shortened;
 use crate::config::{HedgingPolicy, MethodConfig, MethodName, Methods, RetryPolicy};
 
 /// The most attempts that are made, whatever the service config says (gRFC A6, "Limits on Retries and Hedges").
