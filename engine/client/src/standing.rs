@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use corelane_wire::Instant;
 use corelane_wire::frame::ErrorCode;
 
 use crate::Cause;
@@ -29,6 +30,8 @@ pub(crate) struct Standing {
     phase: Cell<Phase>,
     /// Calls whose streams are open.
     calls: Cell<u32>,
+    /// When the last of them ended.
+    idle_since: Cell<Instant>,
     /// The code of the server's GOAWAY.
     goaway: Cell<ErrorCode>,
     pinged_too_much: Cell<bool>,
@@ -45,6 +48,7 @@ impl Standing {
         Rc::new(Standing {
             phase: Cell::new(Phase::Greeting),
             calls: Cell::new(0),
+            idle_since: Cell::new(corelane_runtime::now()),
             goaway: Cell::new(ErrorCode::NO_ERROR),
             pinged_too_much: Cell::new(false),
             loss: RefCell::default(),
@@ -83,6 +87,11 @@ impl Standing {
         self.calls.get()
     }
 
+    /// Since when there is no call, if there is none.
+    pub(crate) fn idle_since(&self) -> Instant {
+        self.idle_since.get()
+    }
+
     #[inline]
     pub(crate) fn opened(&self) {
         self.calls.set(self.calls.get() + 1);
@@ -92,6 +101,9 @@ impl Standing {
     #[inline]
     pub(crate) fn closed(&self) -> Option<Waker> {
         self.calls.set(self.calls.get() - 1);
+        if self.calls.get() == 0 {
+            self.idle_since.set(corelane_runtime::now());
+        }
         if self.waiters.is_empty() { None } else { self.waiters.call_one() }
     }
 

@@ -47,6 +47,12 @@ impl Policy {
         }
     }
 
+    /// Whether endpoints are tried one by one and one serves all.
+    #[must_use]
+    pub fn is_pick_first(&self) -> bool {
+        matches!(self.leaf(), Some(BalancerConfig::PickFirst | BalancerConfig::PickFirstShuffled))
+    }
+
     /// What chooses in the end, unless that is code.
     pub(super) fn leaf(&self) -> Option<&BalancerConfig> {
         match self {

@@ -1,0 +1,65 @@
+//! One attempt to connect to one endpoint, from the socket to the server's SETTINGS.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use corelane_runtime::{Address, DialError, dial};
+
+use crate::Cause;
+use crate::keepalive::Keepalive;
+use crate::pool::Pooled;
+use crate::session::ClientSession;
+use crate::shared::Shared;
+use crate::standing::{Phase, Standing};
+use crate::time::within;
+use crate::waiters::Waiters;
+
+/// Connects; the connection takes calls when this is done.
+pub(crate) async fn connect(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) -> Result<Pooled, Cause> {
+    let after = shared.options.connect_timeout;
+    match within(after, attempt(shared, address, waiters)).await {
+        Some(made) => made,
+        None => Err(Cause::ConnectTimeout { after }),
+    }
+}
+
+async fn attempt(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) -> Result<Pooled, Cause> {
+    let dialed = dial(address, &shared.options.dial).await.map_err(cause)?;
+    let standing = Standing::new(waiters);
+    let keepalive = shared.options.keepalive.map(|mut config| {
+        config.time = shared.keepalive_time();
+        Keepalive::new(config)
+    });
+    let session = ClientSession::new(standing.clone(), keepalive);
+    let link = dialed.start(&shared.options.wire, session).map_err(cause)?;
+    let pooled = Pooled { link, standing };
+    let guard = Unready(&pooled);
+    let phase = poll_fn(|cx| pooled.standing.poll_beyond(Phase::Greeting, cx)).await;
+    std::mem::forget(guard);
+    if phase == Phase::Ready {
+        return Ok(pooled);
+    }
+    let reason = match pooled.standing.loss() {
+        Some(cause) => cause.to_string().into(),
+        None => Arc::from("it went away at once"),
+    };
+    Err(Cause::Handshake { reason })
+}
+
+/// Closes a connection that was given up before it was ready.
+struct Unready<'a>(&'a Pooled);
+
+impl Drop for Unready<'_> {
+    fn drop(&mut self) {
+        self.0.link.with(|_, io| io.wire.drain(io.now));
+    }
+}
+
+fn cause(error: DialError) -> Cause {
+    match error {
+        DialError::Io(error) => Cause::Connect { reason: error.to_string().into() },
+        DialError::TooManyConnections => Cause::TooManyConnections,
+        _ => Cause::WorkerEnded,
+    }
+}
