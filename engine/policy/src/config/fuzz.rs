@@ -1,6 +1,8 @@
 //! The fuzz bodies for everything here that reads what somebody else wrote.
 
-use super::{Client, ServiceConfig, Target};
+use super::{
+    Client, ConnectProgress, ConnectResponse, HostPort, ProxyRules, ServiceConfig, Target, connect_request,
+};
 
 /// The longest text of an error, whatever is wrong.
 const ERROR_LEN_MAX: usize = 4096;
@@ -59,6 +61,62 @@ pub fn fuzz_target(bytes: &[u8]) {
         }
         Err(error) => check_error(&error),
     }
+}
+
+/// Takes `bytes` for a proxy and for exceptions, at its first zero.
+///
+/// # Panics
+///
+/// If the proxy is used for this machine, or an error is out of proportion.
+pub fn fuzz_proxy_rules(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (proxy, exceptions) = text.split_once('\0').unwrap_or((text, ""));
+    let lookup = |name: &str| match name {
+        "grpc_proxy" => Some(proxy.to_owned()),
+        "no_proxy" => Some(exceptions.to_owned()),
+        _ => None,
+    };
+    match ProxyRules::from_environment(lookup) {
+        Ok(rules) => {
+            for host in ["a.b:1", "10.0.0.1", "[::1]", "[2001:db8::1%25a]:2", exceptions] {
+                if let Ok(host) = HostPort::parse(host, 443)
+                    && let Some(proxy) = rules.proxy_for(&host)
+                {
+                    assert!(host.to_string() != "[::1]");
+                    let request = connect_request(&host, proxy);
+                    let lines = request.iter().filter(|byte| **byte == b'\n').count();
+                    assert_eq!(lines, 3 + usize::from(proxy.authorization().is_some()));
+                }
+            }
+        }
+        Err(error) => check_error(&error),
+    }
+}
+
+/// Takes `bytes` for a proxy's answer, whole and byte by byte, and holds the two against each other.
+///
+/// # Panics
+///
+/// If cutting changes what comes out.
+pub fn fuzz_connect_response(bytes: &[u8]) {
+    let whole = ConnectResponse::default().push(bytes);
+    let mut piecewise = ConnectResponse::default();
+    let mut result = Ok(ConnectProgress::Incomplete);
+    for (index, byte) in bytes.iter().enumerate() {
+        result = piecewise.push(&[*byte]);
+        match &result {
+            Ok(ConnectProgress::Incomplete) => {}
+            Ok(ConnectProgress::Established { consumed }) => {
+                result = Ok(ConnectProgress::Established { consumed: index + consumed });
+                break;
+            }
+            Err(error) => {
+                check_error(error);
+                break;
+            }
+        }
+    }
+    assert_eq!(result, whole);
 }
 
 fn check_error(error: &impl std::error::Error) {
@@ -187,6 +245,63 @@ mod tests {
                 fuzz_target(format!("static:///{piece}{other},{other}{piece}").as_bytes());
             }
         }
+    }
+
+    #[test]
+    fn proxy_rules() {
+        let pieces = [
+            "http://",
+            "HTTP://",
+            "https://",
+            "user",
+            "pass",
+            ":",
+            "@",
+            "%40",
+            "%",
+            "proxy",
+            "/",
+            "3128",
+            "\0",
+            ",",
+            " ",
+            "*",
+            ".",
+            "10.0.0.0",
+            "/8",
+            "/33",
+            "[::1]",
+            "2001:db8::",
+            "/32",
+            "a.b",
+            "\r\n",
+            "é",
+        ];
+        run(5, &pieces, fuzz_proxy_rules);
+    }
+
+    #[test]
+    fn connect_responses() {
+        let pieces = [
+            "HTTP/1.",
+            "1",
+            "0",
+            " ",
+            "200",
+            "100",
+            "407",
+            "OK",
+            "\r\n",
+            "\n",
+            "\r",
+            "\r\n\r\n",
+            "\n\n",
+            "Server: a",
+            "\0",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 103 Early\r\n",
+        ];
+        run(6, &pieces, fuzz_connect_response);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::TargetError;
 
 /// Replaces all of `%41`.
-pub(super) fn decode(piece: &str) -> Result<String, TargetError> {
+pub(in crate::config) fn decode(piece: &str) -> Result<String, TargetError> {
     let bad = || TargetError::BadEscape { piece: piece.to_owned() };
     let mut decoded = Vec::with_capacity(piece.len());
     let mut rest = piece.as_bytes();

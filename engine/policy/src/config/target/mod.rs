@@ -28,6 +28,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 pub use self::error::TargetError;
+pub(super) use self::escape::decode as decode_percent;
 
 /// The longest text that is read, in bytes.
 const TARGET_LEN_MAX: usize = 64 << 10;
@@ -131,6 +132,15 @@ pub struct HostPort {
 }
 
 impl HostPort {
+    /// Reads `host`, `host:port`, `[address]` or `[address]:port`.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Target::parse`].
+    pub fn parse(text: &str, default_port: u16) -> Result<HostPort, TargetError> {
+        parse::host_port(text, default_port)
+    }
+
     /// The host.
     #[must_use]
     pub fn host(&self) -> &Host {
@@ -141,6 +151,11 @@ impl HostPort {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether the port is written, rather than the default.
+    pub(super) fn is_port_written(&self) -> bool {
+        self.is_port_written
     }
 
     /// The address, if there is nothing to look up. `index_of` is asked for the index of an interface by its name.
@@ -157,6 +172,11 @@ impl HostPort {
                 Some(SocketAddrV6::new(*address, self.port, 0, scope).into())
             }
         }
+    }
+
+    /// What CONNECT names: as `authority`, with the port in any case.
+    pub(super) fn authority_with_port(&self) -> String {
+        HostPort { is_port_written: true, ..self.clone() }.authority()
     }
 
     /// What `:authority` says: as it is written, but without a zone, which is nobody's business elsewhere (RFC 6874).

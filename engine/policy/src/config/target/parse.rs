@@ -127,8 +127,12 @@ fn address(scheme: Scheme, piece: &str) -> Result<Location> {
     if is_family { Ok(location) } else { Err(TargetError::WrongFamily { scheme, piece: piece.to_owned() }) }
 }
 
-/// `host`, `host:port`, `[address]` or `[address]:port`; an IPv6 address may do without brackets if it has no port.
 fn host(piece: &str, scheme: Scheme) -> Result<Location> {
+    host_port(piece, scheme.default_port()).map(Location::Host)
+}
+
+/// `host`, `host:port`, `[address]` or `[address]:port`; an IPv6 address may do without brackets if it has no port.
+pub(super) fn host_port(piece: &str, default_port: u16) -> Result<HostPort> {
     let bad = |reason| TargetError::BadHost { host: piece.to_owned(), reason };
     let (host, port_after) = match piece.strip_prefix('[') {
         Some(inner) => {
@@ -145,13 +149,13 @@ fn host(piece: &str, scheme: Scheme) -> Result<Location> {
         },
     };
     let port = match port_after {
-        None => scheme.default_port(),
+        None => default_port,
         Some(port) => read_port(port).ok_or_else(|| TargetError::BadPort {
             port: port.to_owned(),
             host: piece[..piece.len() - port.len() - 1].to_owned(),
         })?,
     };
-    Ok(Location::Host(HostPort { host, port, is_port_written: port_after.is_some() }))
+    Ok(HostPort { host, port, is_port_written: port_after.is_some() })
 }
 
 fn read_port(port: &str) -> Option<u16> {
