@@ -16,7 +16,11 @@ use crate::time::within;
 use crate::waiters::Waiters;
 
 /// Connects; the connection takes calls when this is done.
-pub(crate) async fn connect(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) -> Result<Pooled, Cause> {
+pub(crate) async fn connect(
+    shared: &Arc<Shared>,
+    address: &Address,
+    waiters: Rc<Waiters>,
+) -> Result<Pooled, Cause> {
     let after = shared.options.connect_timeout;
     match within(after, attempt(shared, address, waiters)).await {
         Some(made) => made,

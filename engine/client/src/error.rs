@@ -67,7 +67,9 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Place::Connecting => "while no connection was ready",
-            Place::Queue => "while it waited for a free stream: all connections had as many calls as the server allows",
+            Place::Queue => {
+                "while it waited for a free stream: all connections had as many calls as the server allows"
+            }
             Place::Response => "while the server had not answered",
             Place::Backoff => "while it waited to be tried again",
         })
@@ -279,8 +281,12 @@ impl fmt::Display for Cause {
             Cause::Unhealthy { reason } => write!(f, "the endpoint is not healthy: {reason}"),
             Cause::ChannelShutdown => f.write_str("the channel is shut down"),
             Cause::WorkerEnded => f.write_str("the worker ended before the call did"),
-            Cause::MailboxFull => f.write_str("the worker's mailbox is full: it cannot keep up with other threads"),
-            Cause::QueueFull { max } => write!(f, "{max} calls wait on this channel already, which is its limit"),
+            Cause::MailboxFull => {
+                f.write_str("the worker's mailbox is full: it cannot keep up with other threads")
+            }
+            Cause::QueueFull { max } => {
+                write!(f, "{max} calls wait on this channel already, which is its limit")
+            }
             Cause::BreakerOpen { retry_after } => {
                 write!(f, "the circuit breaker is open, and lets a probe through in {retry_after:?}")
             }
@@ -313,7 +319,9 @@ impl fmt::Display for Cause {
             Cause::Encoding(name) => write!(f, "messages are encoded as {name:?}, which was not offered"),
             Cause::MissingStatus => f.write_str("the response ended without a grpc-status"),
             Cause::MissingMessage => f.write_str("the response has no message, where one is expected"),
-            Cause::ExtraMessage => f.write_str("the response has more than one message, where one is expected"),
+            Cause::ExtraMessage => {
+                f.write_str("the response has more than one message, where one is expected")
+            }
             Cause::CutMessage => f.write_str("the response ended in the middle of a message"),
             Cause::HeadersTooLarge => f.write_str("the response's headers or trailers are over the limit"),
             Cause::ResponseTooLarge => f.write_str("the response is too large"),
@@ -354,6 +362,11 @@ impl Failure {
     #[must_use]
     pub fn of(status: &Status) -> Option<&Failure> {
         status.source()?.downcast_ref()
+    }
+
+    /// Of a call that came nowhere.
+    pub(crate) fn at_once(cause: Cause) -> Failure {
+        Failure { cause, endpoint: None, attempt: 0, elapsed: Duration::ZERO, stop: None }
     }
 
     /// The status of a call that failed so. `status` has the code and what else is known of it, where the cause does not say.

@@ -66,7 +66,8 @@ fn is_grpc(content_type: &[u8]) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     match content_type.split_at_checked(GRPC.len()) {
         Some((name, rest)) => {
-            name.eq_ignore_ascii_case(GRPC) && matches!(rest, [] | [b';', ..] | [b'+', b'p', b'r', b'o', b't', b'o', ..])
+            name.eq_ignore_ascii_case(GRPC)
+                && matches!(rest, [] | [b';', ..] | [b'+', b'p', b'r', b'o', b't', b'o', ..])
         }
         None => false,
     }

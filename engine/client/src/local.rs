@@ -165,7 +165,12 @@ impl Local {
     }
 
     /// What an endpoint said of its load.
-    pub(crate) fn reported(&self, now: Instant, key: EndpointKey, report: &corelane_policy::balance::LoadReport) {
+    pub(crate) fn reported(
+        &self,
+        now: Instant,
+        key: EndpointKey,
+        report: &corelane_policy::balance::LoadReport,
+    ) {
         self.picker.borrow_mut().report(now, key, report);
     }
 
@@ -338,8 +343,12 @@ impl Local {
             return;
         }
         for pool in pools {
-            let before = now.as_nanos().checked_sub(u64::try_from(options.surplus_idle.as_nanos()).unwrap_or(u64::MAX));
-            pool.shrink(options.connections_min, |standing| before.is_some_and(|before| standing.idle_since().as_nanos() <= before));
+            let before = now
+                .as_nanos()
+                .checked_sub(u64::try_from(options.surplus_idle.as_nanos()).unwrap_or(u64::MAX));
+            pool.shrink(options.connections_min, |standing| {
+                before.is_some_and(|before| standing.idle_since().as_nanos() <= before)
+            });
         }
     }
 }

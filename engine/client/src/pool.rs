@@ -147,7 +147,9 @@ impl Pool {
             let first = self.preferred.get();
             for step in 0..count {
                 let index = (first + step) % count;
-                let Some(link) = self.links.borrow().get(index).map(|pooled| pooled.link.clone()) else { break };
+                let Some(link) = self.links.borrow().get(index).map(|pooled| pooled.link.clone()) else {
+                    break;
+                };
                 match open(&link) {
                     Ok(taken) => {
                         self.preferred.set(index);
@@ -350,7 +352,8 @@ impl Pool {
         let mut links = self.links.borrow_mut();
         let mut surplus = Vec::new();
         while links.len() > min {
-            let Some(index) = links.iter().position(|pooled| pooled.standing.calls() == 0 && idle_since(&pooled.standing))
+            let Some(index) =
+                links.iter().position(|pooled| pooled.standing.calls() == 0 && idle_since(&pooled.standing))
             else {
                 break;
             };

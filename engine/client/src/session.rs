@@ -152,7 +152,12 @@ impl ClientSession {
 
     /// Opens a stream for a call with one response.
     #[inline]
-    pub(crate) fn open_one(&mut self, io: &mut Io<'_>, opening: &Opening<'_>, end: EndStream) -> Result<Key, Unopened> {
+    pub(crate) fn open_one(
+        &mut self,
+        io: &mut Io<'_>,
+        opening: &Opening<'_>,
+        end: EndStream,
+    ) -> Result<Key, Unopened> {
         self.open(io, opening, end, Body::One(Gathered::new(take_buffer())))
     }
 
@@ -169,7 +174,13 @@ impl ClientSession {
     }
 
     #[inline]
-    fn open(&mut self, io: &mut Io<'_>, opening: &Opening<'_>, end: EndStream, body: Body) -> Result<Key, Unopened> {
+    fn open(
+        &mut self,
+        io: &mut Io<'_>,
+        opening: &Opening<'_>,
+        end: EndStream,
+        body: Body,
+    ) -> Result<Key, Unopened> {
         if self.standing.phase() != Phase::Ready {
             return Err(Unopened::Leaving);
         }
@@ -292,7 +303,11 @@ impl ClientSession {
     }
 
     /// The head of a call with many responses, or its end without one.
-    pub(crate) fn poll_head(&mut self, key: Key, cx: &Context<'_>) -> Poll<Result<(Encoding, Metadata), Outcome>> {
+    pub(crate) fn poll_head(
+        &mut self,
+        key: Key,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(Encoding, Metadata), Outcome>> {
         let Some(call) = self.calls.get_mut(key) else { return Poll::Ready(Err(Outcome::gone())) };
         let succeeded = matches!(&call.end, Some(End::Answered(status)) if status.code() == Code::Ok);
         match (call.begun, &call.end) {
@@ -319,6 +334,13 @@ impl ClientSession {
         }
         if call.end.is_none() {
             self.closed_one(io);
+        }
+    }
+
+    /// Ends a call that has not ended, for a reason of its caller's side.
+    pub(crate) fn abort(&mut self, io: &mut Io<'_>, key: Key, cause: Cause) {
+        if self.calls.get(key).is_some_and(|call| call.end.is_none()) {
+            self.fail(io, key, cause);
         }
     }
 
@@ -433,12 +455,14 @@ impl ClientSession {
             return;
         }
         let lost = match by {
-            ResetBy::Goaway => Lost { cause: Cause::Goaway { code: self.standing.goaway_code() }, reach: Reach::Refused },
-            ResetBy::Peer if code == ErrorCode::REFUSED_STREAM => Lost { cause: Cause::Refused, reach: Reach::Refused },
-            ResetBy::Peer => Lost::new(Cause::Reset { code }),
-            ResetBy::Us => {
-                Lost::new(Cause::Protocol { reason: format!("it was reset with {code}").into() })
+            ResetBy::Goaway => {
+                Lost { cause: Cause::Goaway { code: self.standing.goaway_code() }, reach: Reach::Refused }
             }
+            ResetBy::Peer if code == ErrorCode::REFUSED_STREAM => {
+                Lost { cause: Cause::Refused, reach: Reach::Refused }
+            }
+            ResetBy::Peer => Lost::new(Cause::Reset { code }),
+            ResetBy::Us => Lost::new(Cause::Protocol { reason: format!("it was reset with {code}").into() }),
         };
         self.finish(io, key, End::Lost(lost));
     }

@@ -63,7 +63,12 @@ struct Control {
 }
 
 impl Shared {
-    pub(crate) fn new(target: Target, options: Options, resolve: Option<Box<dyn Resolve>>, seed: u64) -> Arc<Shared> {
+    pub(crate) fn new(
+        target: Target,
+        options: Options,
+        resolve: Option<Box<dyn Resolve>>,
+        seed: u64,
+    ) -> Arc<Shared> {
         let publisher = Publisher::new(fastrand::Rng::with_seed(seed));
         let fixed = if resolve.is_none() { resolve::fixed(&target) } else { None };
         let service = options.default_config.clone().unwrap_or_default();
@@ -101,6 +106,11 @@ impl Shared {
     pub(crate) fn version(&self) -> u64 {
         // Acquire pairs with the Release in `publish`: who sees the number sees what it counts.
         self.version.load(Ordering::Acquire)
+    }
+
+    /// `:scheme`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        "http"
     }
 
     pub(crate) fn resolution(&self) -> Resolution {
@@ -151,7 +161,9 @@ impl Shared {
     /// A server complained of too many PINGs: all connections of the channel that are made from now on ask half as often (gRFC A8).
     pub(crate) fn ping_less(&self) {
         // Relaxed: see above.
-        let _ = self.keepalive_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_mul(2)));
+        let _ = self
+            .keepalive_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_mul(2)));
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

@@ -287,6 +287,14 @@ impl FieldList {
         self.malformed = false;
     }
 
+    /// Becomes a copy of `other`, in its own storage.
+    pub fn copy_from(&mut self, other: &FieldList) {
+        self.bytes.clone_from(&other.bytes);
+        self.entries.clone_from(&other.entries);
+        self.size = other.size;
+        self.malformed = other.malformed;
+    }
+
     /// How many fields there are.
     #[must_use]
     pub fn len(&self) -> usize {
