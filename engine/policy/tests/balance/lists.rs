@@ -69,8 +69,8 @@ fn a_worker_on_another_thread_never_picks_what_it_could_know_is_gone() {
     thread::scope(|scope| {
         let removed_below = &removed_below;
         scope.spawn(move || {
-            for round in 1..=ROUNDS {
-                channel.publish(&[(&names[round], 1), ("s", 1)]);
+            for (round, name) in names.iter().enumerate().skip(1) {
+                channel.publish(&[(name, 1), ("s", 1)]);
                 removed_below.store(round, Ordering::Release);
             }
         });
