@@ -91,12 +91,11 @@ fn least_request_is_even_while_all_are_equally_busy() {
 fn least_request_evens_out_calls_in_flight() {
     let channel = Channel::new(BalancerConfig::LeastRequest { choice_count: 3 }, &EVEN);
     let mut picker = channel.ready_picker(0, 1);
-    let mut counts = BTreeMap::new();
-    for _ in 0..PICKS {
+    let counts = channel.tally((0..PICKS).map(|_| {
         let key = ready(picker.pick(START, &Call::default()));
         picker.start(START, key); // and never over
-        *counts.entry(channel.name(key)).or_default() += 1;
-    }
+        key
+    }));
     assert_shares(&counts, &EVEN);
     let spread = counts.values().max().unwrap() - counts.values().min().unwrap();
     assert!(spread <= 10, "{counts:?}");
@@ -108,12 +107,7 @@ fn ring_hash_follows_the_arcs_of_its_ring() {
     let channel = Channel::new(ring_hash(1024, 8_388_608), &WEIGHTED);
     let mut picker = channel.ready_picker(0, 1);
     let mut count_at = |hashes: &mut dyn Iterator<Item = u64>| {
-        let mut counts: BTreeMap<Arc<str>, u32> = BTreeMap::new();
-        for hash in hashes {
-            let call = Call { hash: Some(hash), avoid: &[] };
-            *counts.entry(channel.name(ready(picker.pick(START, &call)))).or_default() += 1;
-        }
-        counts
+        channel.tally(hashes.map(|hash| ready(picker.pick(START, &Call { hash: Some(hash), avoid: &[] }))))
     };
     let arcs = count_at(&mut (0..u64::from(PICKS)).map(|at| at * (u64::MAX / u64::from(PICKS))));
     let mut rng = fastrand::Rng::with_seed(3);

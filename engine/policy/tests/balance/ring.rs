@@ -89,14 +89,6 @@ fn the_lightest_endpoint_has_one_place_at_least() {
 }
 
 #[test]
-fn a_ring_has_a_maximum_whatever_the_config_says() {
-    use corelane_policy::balance::RING_PLACES_MAX;
-    let channel = Channel::new(ring_hash(u64::MAX, u64::MAX), &[("a", 1)]);
-    let places_count = channel.publisher.shared().endpoints().ring().unwrap().places_count();
-    assert_eq!(u64::try_from(places_count).unwrap(), RING_PLACES_MAX);
-}
-
-#[test]
 fn a_hash_key_is_hashed_in_place_of_the_address() {
     let mut publisher = Publisher::new(fastrand::Rng::with_seed(1));
     let info = |address: &str, hash_key: &str| EndpointInfo {

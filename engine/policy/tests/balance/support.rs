@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corelane_policy::balance::{
-    Call, EndpointInfo, EndpointKey, Pick, Picker, Policy, Publisher, Readiness, Worker,
+    Call, Endpoint, EndpointInfo, EndpointKey, Pick, Picker, Policy, Publisher, Readiness, Worker,
 };
 use corelane_policy::config::BalancerConfig;
 use corelane_wire::Instant;
@@ -65,18 +65,18 @@ impl Channel {
 
     /// Where `picks` calls go.
     pub(crate) fn count(&self, picker: &mut Picker, picks: u32) -> BTreeMap<Arc<str>, u32> {
-        let mut counts: BTreeMap<EndpointSlot, u32> = BTreeMap::new();
-        for _ in 0..picks {
-            let key = ready(picker.pick(START, &Call::default()));
-            *counts.entry(key.slot()).or_default() += 1;
-        }
+        self.tally((0..picks).map(|_| ready(picker.pick(START, &Call::default()))))
+    }
+
+    /// How often each endpoint is among `keys`.
+    pub(crate) fn tally(&self, keys: impl Iterator<Item = EndpointKey>) -> BTreeMap<Arc<str>, u32> {
         let endpoints = self.publisher.shared().endpoints();
-        let name = |slot: usize| endpoints.in_slot(slot).unwrap().info().address.clone();
-        counts.into_iter().map(|(slot, count)| (name(slot), count)).collect()
+        let mut counts = vec![0_u32; endpoints.slots_count()];
+        keys.for_each(|key| counts[key.slot()] += 1);
+        let named = |endpoint: &Endpoint| (endpoint.info().address.clone(), counts[endpoint.key().slot()]);
+        endpoints.iter().map(named).filter(|(_, count)| *count > 0).collect()
     }
 }
-
-type EndpointSlot = usize;
 
 pub(crate) fn ready(pick: Pick) -> EndpointKey {
     match pick {
