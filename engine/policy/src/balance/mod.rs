@@ -22,6 +22,46 @@
 //! A pick sees a list as soon as its version can be seen, so no call goes to an endpoint that an earlier look has found gone.
 //!
 //! Does not: resolve, connect, or watch outcomes.
+//!
+//! # Each policy
+//!
+//! ```
+//! use corelane_policy::balance::{Call, EndpointInfo, Pick, Picker, Publisher, Readiness, Worker, hash_of};
+//! use corelane_policy::config::{BalancerConfig, WeightedRoundRobinConfig};
+//! use corelane_wire::Instant;
+//!
+//! /// Where six calls of worker 1 of 2 go, of endpoints `a`, `b` and `c` with weights 1, 2 and 3.
+//! fn six(policy: BalancerConfig, hash: Option<u64>) -> String {
+//!     let mut publisher = Publisher::new(fastrand::Rng::with_seed(1));
+//!     let list = [("a", 1), ("b", 2), ("c", 3)].map(|(name, weight)| EndpointInfo::new(name).weighing(weight));
+//!     publisher.publish(&policy.into(), list.to_vec()).expect("the list is short and all have names");
+//!     let shared = publisher.shared().clone();
+//!     let mut picker = Picker::new(shared, Worker { index: 1, count: 2 }, fastrand::Rng::with_seed(6));
+//!     let endpoints = picker.look().clone();
+//!     endpoints.order().iter().for_each(|key| picker.set_readiness(*key, Readiness::Ready));
+//!     let mut pick = || match picker.pick(Instant::from_nanos(0), &Call { hash, avoid: &[] }) {
+//!         Pick::Ready { key, .. } => endpoints.get(key).map_or("", |endpoint| &endpoint.info().address),
+//!         Pick::Wait { .. } | Pick::Failed(_) | Pick::Empty => "",
+//!     };
+//!     (0..6).map(|_| pick()).collect()
+//! }
+//!
+//! assert_eq!(six(BalancerConfig::PickFirst, None), "aaaaaa");
+//! assert_eq!(six(BalancerConfig::PickFirstShuffled, None), "bbbbbb"); // one channel in three begins with b
+//! assert_eq!(six(BalancerConfig::RoundRobin, None), "cabcab");
+//! // Without load reports the resolver's weights count.
+//! let weighted = BalancerConfig::WeightedRoundRobin(WeightedRoundRobinConfig::default());
+//! assert_eq!(six(weighted, None), "bccbcb");
+//! assert_eq!(six(BalancerConfig::Random, None), "ccacac");
+//! assert_eq!(six(BalancerConfig::WeightedRandom, None), "ccacbc");
+//! assert_eq!(six(BalancerConfig::LeastRequest { choice_count: 2 }, None), "caabac");
+//! let ring = BalancerConfig::RingHash { min_ring_size: 1024, max_ring_size: 4096, request_hash_header: None };
+//! assert_eq!(six(ring, Some(hash_of(b"user 7"))), "cccccc");
+//! assert_eq!(six(BalancerConfig::CoreLocal, None), "bbbbbb");
+//! // Everything else wraps another policy.
+//! let child = Box::new(BalancerConfig::RoundRobin);
+//! assert_eq!(six(BalancerConfig::RandomSubsetting { subset_size: 2, child }, None), "cbcbcb");
+//! ```
 
 mod core_local;
 mod endpoint;

@@ -97,7 +97,8 @@ impl Picker {
         &self.view.endpoints
     }
 
-    /// What connections to the endpoint amount to now, on this worker. News of an endpoint that is gone is ignored.
+    /// What connections to the endpoint amount to now, on this worker. News of an endpoint that is not in the list that the last
+    /// pick or look has taken is ignored.
     pub fn set_readiness(&mut self, key: EndpointKey, readiness: Readiness) {
         if self.view.set_state(key, readiness) {
             self.settled = Settled::No;

@@ -35,7 +35,7 @@ pub struct Ring {
 
 impl Ring {
     pub(super) fn new(endpoints: &[(EndpointKey, &EndpointInfo)], min_size: u64, max_size: u64) -> Ring {
-        let mut places = places(endpoints, min_size, max_size.min(RING_PLACES_MAX));
+        let mut places = places(endpoints, min_size, max_size);
         places.sort_unstable_by_key(|(hash, owner)| (*hash, owner.slot()));
         let (hashes, owners): (Vec<u64>, Vec<EndpointKey>) = places.into_iter().unzip();
         let mut guide = Guide::default();
@@ -61,6 +61,11 @@ impl Ring {
     }
 }
 
+/// How many places there are to be: as many as give the lightest endpoint, whose share is `least`, a whole number of them.
+fn scale(least: f64, min_size: u64, max_size: u64) -> f64 {
+    ((least * min_size as f64).ceil() / least).min(max_size.min(RING_PLACES_MAX) as f64)
+}
+
 fn places(
     endpoints: &[(EndpointKey, &EndpointInfo)],
     min_size: u64,
@@ -69,8 +74,7 @@ fn places(
     let total: f64 = endpoints.iter().map(|(_, info)| f64::from(info.weight)).sum();
     let share = |info: &EndpointInfo| f64::from(info.weight) / total;
     let least = endpoints.iter().map(|(_, info)| share(info)).fold(1.0, f64::min);
-    // As many places as give the lightest endpoint a whole number of them.
-    let scale = ((least * min_size as f64).ceil() / least).min(max_size as f64);
+    let scale = scale(least, min_size, max_size);
     let mut places = Vec::with_capacity(scale.ceil() as usize);
     let mut key = String::new();
     let mut target = 0.0;
@@ -85,4 +89,17 @@ fn places(
         }
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_has_a_maximum_whatever_the_config_says() {
+        assert_eq!(scale(1.0, u64::MAX, u64::MAX), RING_PLACES_MAX as f64);
+        assert_eq!(scale(1e-6, 1024, u64::MAX), 1e6);
+        assert_eq!(scale(1e-9, 1024, u64::MAX), RING_PLACES_MAX as f64);
+        assert_eq!(scale(0.5, 7, 5), 5.0);
+    }
 }

@@ -290,21 +290,19 @@ impl Publisher {
         let kept: Vec<Option<EndpointKey>> = list.iter().map(|info| gone.remove(&info.address)).collect();
         self.free.extend(gone.into_values().map(EndpointKey::successor));
         let mut endpoints = Endpoints::none(policy);
-        endpoints.by_slot.reserve(list.len());
-        for (info, kept) in list.into_iter().zip(kept) {
+        for kept in kept {
             let key = kept.or_else(|| self.free.pop()).unwrap_or_else(|| self.new_slot());
-            self.by_address.insert(info.address.clone(), key);
             endpoints.order.push(key);
-            let endpoint = match before.get(key) {
-                Some(same) => same.with_info(info),
-                None => Endpoint::new(key, info),
-            };
-            if endpoints.by_slot.len() < self.slots_count as usize {
-                endpoints.by_slot.resize(self.slots_count as usize, None);
-            }
-            endpoints.by_slot[key.slot()] = Some(endpoint);
         }
         endpoints.by_slot.resize(self.slots_count as usize, None);
+        for (key, info) in endpoints.order.iter().zip(list) {
+            self.by_address.insert(info.address.clone(), *key);
+            let endpoint = match before.get(*key) {
+                Some(same) => same.with_info(info),
+                None => Endpoint::new(*key, info),
+            };
+            endpoints.by_slot[key.slot()] = Some(endpoint);
+        }
         if let Some(BalancerConfig::RingHash { min_ring_size, max_ring_size, .. }) = endpoints.policy.leaf() {
             let infos: Vec<_> = endpoints.iter().map(|endpoint| (endpoint.key(), endpoint.info())).collect();
             let ring = (!infos.is_empty()).then(|| Ring::new(&infos, *min_ring_size, *max_ring_size));
