@@ -3,6 +3,7 @@
 mod atomic;
 mod attempt;
 mod backoff;
+mod hedge;
 mod pushback;
 mod retry;
 mod scale;
@@ -10,6 +11,7 @@ mod throttle;
 
 pub use attempt::{ATTEMPTS_MAX, Committed, Failure, PREVIOUS_ATTEMPTS_NAME, Reach, Stop};
 pub use backoff::{Backoff, BackoffConfig, BackoffError};
+pub use hedge::{AfterFailure, Hedge, HedgeState};
 pub use pushback::{PUSHBACK_NAME, Pushback};
 pub use retry::{Decision, RetryState};
 pub use throttle::{Budget, RetryThrottle};
