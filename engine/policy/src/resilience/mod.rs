@@ -3,7 +3,9 @@
 mod atomic;
 mod attempt;
 mod backoff;
+mod breaker;
 mod hedge;
+mod outcome;
 mod pushback;
 mod retry;
 mod scale;
@@ -11,7 +13,13 @@ mod throttle;
 
 pub use attempt::{ATTEMPTS_MAX, Committed, Failure, PREVIOUS_ATTEMPTS_NAME, Reach, Stop};
 pub use backoff::{Backoff, BackoffConfig, BackoffError};
+pub use breaker::{
+    BreakerConfig, BreakerError, BreakerFigures, BreakerMode, BreakerState, BreakerWindow, Cause, Change,
+    CircuitBreaker, PROBES_MAX, Permit, Rejected, SlowCalls, WINDOW_CALLS_MAX, WINDOW_TIME_MAX,
+    WINDOW_TIME_MIN,
+};
 pub use hedge::{AfterFailure, Hedge, HedgeState};
+pub use outcome::Outcome;
 pub use pushback::{PUSHBACK_NAME, Pushback};
 pub use retry::{Decision, RetryState};
 pub use throttle::{Budget, RetryThrottle};
