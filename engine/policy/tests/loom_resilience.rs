@@ -6,10 +6,10 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)]
 
-use corelane_policy::config::RetryThrottling;
+use corelane_policy::config::{FailurePercentage, OutlierDetectionConfig, RetryThrottling};
 use corelane_policy::resilience::{
-    BreakerConfig, BreakerMode, BreakerState, BreakerWindow, Budget, Change, CircuitBreaker, Outcome,
-    RetryThrottle,
+    BreakerChange, BreakerConfig, BreakerMode, BreakerState, BreakerWindow, Budget, CircuitBreaker, Ejection,
+    Outcome, OutlierDetector, OutlierEndpoint, RetryThrottle,
 };
 use corelane_wire::Instant;
 use loom::sync::Arc;
@@ -68,7 +68,7 @@ fn at(seconds: u64) -> Instant {
     Instant::from_nanos(seconds * 1_000_000_000)
 }
 
-fn call(breaker: &CircuitBreaker, now: Instant, outcome: Outcome) -> Option<Change> {
+fn call(breaker: &CircuitBreaker, now: Instant, outcome: Outcome) -> Option<BreakerChange> {
     let permit = breaker.try_acquire(now).ok()?;
     breaker.record(permit, now, outcome, Duration::ZERO)
 }
@@ -156,5 +156,42 @@ fn no_call_of_a_window_is_lost() {
         );
         let figures = breaker.figures(at(1_000));
         assert_eq!((figures.calls, figures.failures), (2, 1));
+    });
+}
+
+/// One endpoint that failed, swept at ten seconds by one core and at twenty by another.
+#[test]
+fn sweeps_come_one_after_the_other_and_see_each_other() {
+    loom::model(|| {
+        let rule = FailurePercentage {
+            threshold: 50,
+            enforcement_percentage: 100,
+            minimum_hosts: 1,
+            request_volume: 1,
+        };
+        let config = OutlierDetectionConfig {
+            interval: Duration::from_secs(10),
+            base_ejection_time: Duration::from_secs(5),
+            max_ejection_time: Duration::from_secs(5),
+            max_ejection_percent: 100,
+            success_rate: None,
+            failure_percentage: Some(rule),
+        };
+        let shared = Arc::new((OutlierDetector::new(config, at(0)), [OutlierEndpoint::new()]));
+        shared.1[0].record(Outcome::Failure);
+        let sweep = |shared: &(OutlierDetector, [OutlierEndpoint; 1]), seconds| {
+            shared.0.sweep(at(seconds), &shared.1, &mut fastrand::Rng::with_seed(0))
+        };
+        let other = shared.clone();
+        let (early, late) = both(move || sweep(&other, 10), || sweep(&shared, 20));
+        let late_swept = shared.0.next_sweep() == Some(at(30));
+        match (&early[..], &late[..]) {
+            ([Ejection::Ejected(0)], [Ejection::Returned(0)]) | ([], [Ejection::Ejected(0)]) => {
+                assert!(late_swept)
+            }
+            // The late one found the early one at work.
+            ([Ejection::Ejected(0)], []) => assert!(!late_swept),
+            other => panic!("{other:?}"),
+        }
     });
 }

@@ -60,7 +60,7 @@ pub enum BreakerMode {
 
 /// Why a breaker changed its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum BreakerCause {
     /// So many failures in a row.
     ConsecutiveFailures,
     /// The share of failures.
@@ -79,35 +79,35 @@ pub enum Cause {
     Mode,
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for BreakerCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cause::ConsecutiveFailures => "too many failures in a row",
-            Cause::FailureRate => "too large a share of calls failed",
-            Cause::SlowCallRate => "too large a share of calls was slow",
-            Cause::OpenForPassed => "it was open for long enough",
-            Cause::ProbesSucceeded => "enough probes succeeded",
-            Cause::ProbesFailed => "too many probes failed or were slow",
-            Cause::ProbesLate => "the probes did not end in time",
-            Cause::Mode => "its mode was set",
+            BreakerCause::ConsecutiveFailures => "too many failures in a row",
+            BreakerCause::FailureRate => "too large a share of calls failed",
+            BreakerCause::SlowCallRate => "too large a share of calls was slow",
+            BreakerCause::OpenForPassed => "it was open for long enough",
+            BreakerCause::ProbesSucceeded => "enough probes succeeded",
+            BreakerCause::ProbesFailed => "too many probes failed or were slow",
+            BreakerCause::ProbesLate => "the probes did not end in time",
+            BreakerCause::Mode => "its mode was set",
         })
     }
 }
 
 /// One change of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct BreakerChange {
     /// Before.
     pub from: BreakerState,
     /// After.
     pub to: BreakerState,
     /// Why.
-    pub cause: Cause,
+    pub cause: BreakerCause,
     /// When.
     pub at: Instant,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for BreakerChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> {}: {}", self.from.name(), self.to.name(), self.cause)
     }

@@ -14,7 +14,7 @@
 //! are judged when a call failed or was slow.
 //!
 //! Does not: know codes or calls ([`BreakerConfig::outcome_of`] maps them), wait, or tell anyone: whoever caused a change
-//! of state gets it as a [`Change`], exactly one caller for each.
+//! of state gets it as a [`BreakerChange`], exactly one caller for each.
 //!
 //! Invariant: at most `probes` calls are under way while half-open, and no call that was admitted before a change of state
 //! counts after it.
@@ -30,7 +30,7 @@ pub use config::{
     BreakerConfig, BreakerError, BreakerWindow, PROBES_MAX, SlowCalls, WINDOW_CALLS_MAX, WINDOW_TIME_MAX,
     WINDOW_TIME_MIN,
 };
-pub use figures::{BreakerFigures, BreakerMode, BreakerState, Cause, Change};
+pub use figures::{BreakerCause, BreakerChange, BreakerFigures, BreakerMode, BreakerState};
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ use word::{Generation, Phase, Probes, Word};
 pub struct Permit {
     kind: PermitKind,
     generation: Generation,
-    change: Option<Change>,
+    change: Option<BreakerChange>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ enum PermitKind {
 impl Permit {
     /// The change of state that this call caused: the first probe's does.
     #[must_use]
-    pub fn change(&self) -> Option<Change> {
+    pub fn change(&self) -> Option<BreakerChange> {
         self.change
     }
 }
@@ -79,7 +79,7 @@ pub struct Rejected {
     /// What it is.
     pub state: BreakerState,
     /// The change of state that this call caused: probes that do not come back make one.
-    pub change: Option<Change>,
+    pub change: Option<BreakerChange>,
 }
 
 /// The breaker of one endpoint and method.
@@ -163,7 +163,7 @@ impl CircuitBreaker {
         now: Instant,
         outcome: Outcome,
         elapsed: Duration,
-    ) -> Option<Change> {
+    ) -> Option<BreakerChange> {
         let is_slow = self.config.slow_calls.is_some_and(|slow| elapsed >= slow.at_least);
         let pace = if is_slow { Pace::Slow } else { Pace::Fast };
         match permit.kind {
@@ -174,7 +174,7 @@ impl CircuitBreaker {
     }
 
     /// Forces it open or out of the way, or lets it decide again: then it is closed and knows nothing of before.
-    pub fn set_mode(&self, mode: BreakerMode, now: Instant) -> Option<Change> {
+    pub fn set_mode(&self, mode: BreakerMode, now: Instant) -> Option<BreakerChange> {
         let mut word = self.load();
         loop {
             let phase = word.phase();
@@ -188,7 +188,7 @@ impl CircuitBreaker {
             if wanted == phase {
                 return None;
             }
-            match self.change(word, wanted, now, Cause::Mode) {
+            match self.change(word, wanted, now, BreakerCause::Mode) {
                 Ok(change) => return Some(change),
                 Err(seen) => word = seen,
             }
@@ -228,7 +228,7 @@ impl CircuitBreaker {
         // swap in `change` releases it to whoever reads the word. Who loses the swap has written nearly the same time.
         self.probing_since.store(now.as_nanos(), Ordering::Relaxed);
         let first = Phase::HalfOpen(Probes { admitted: 1, ..Probes::default() });
-        let change = self.change(word, first, now, Cause::OpenForPassed)?;
+        let change = self.change(word, first, now, BreakerCause::OpenForPassed)?;
         Ok(Permit { kind: PermitKind::Probe, generation: word.generation().next(), change: Some(change) })
     }
 
@@ -245,7 +245,7 @@ impl CircuitBreaker {
             return Ok(self.reject(word, None, None));
         }
         let until = now + self.config.open_for;
-        let change = self.change(word, Phase::Open { until }, now, Cause::ProbesLate)?;
+        let change = self.change(word, Phase::Open { until }, now, BreakerCause::ProbesLate)?;
         Ok(self.reject(
             Word::new(Phase::Open { until }, word.generation().next()),
             Some(until.since(now)),
@@ -253,7 +253,7 @@ impl CircuitBreaker {
         ))
     }
 
-    fn reject(&self, word: Word, retry_after: Option<Duration>, change: Option<Change>) -> Rejected {
+    fn reject(&self, word: Word, retry_after: Option<Duration>, change: Option<BreakerChange>) -> Rejected {
         // Relaxed: a figure.
         self.rejected.fetch_add(1, Ordering::Relaxed);
         Rejected { retry_after, state: BreakerState::of(word.phase()), change }
@@ -265,7 +265,7 @@ impl CircuitBreaker {
         now: Instant,
         outcome: Outcome,
         pace: Pace,
-    ) -> Option<Change> {
+    ) -> Option<BreakerChange> {
         let word = self.load();
         // A call from before the last change says nothing about the endpoint as it is now.
         if outcome == Outcome::Ignored || !word.is_closed() || word.generation() != generation {
@@ -301,10 +301,10 @@ impl CircuitBreaker {
         }
     }
 
-    fn cause_to_open(&self, in_a_row: u32, now: Instant) -> Option<Cause> {
+    fn cause_to_open(&self, in_a_row: u32, now: Instant) -> Option<BreakerCause> {
         let config = &self.config;
         if config.consecutive_failures.is_some_and(|limit| in_a_row >= limit) {
-            return Some(Cause::ConsecutiveFailures);
+            return Some(BreakerCause::ConsecutiveFailures);
         }
         if config.failure_rate_percent.is_none() && config.slow_calls.is_none() {
             return None;
@@ -322,7 +322,7 @@ impl CircuitBreaker {
         now: Instant,
         outcome: Outcome,
         pace: Pace,
-    ) -> Option<Change> {
+    ) -> Option<BreakerChange> {
         let mut word = self.load();
         loop {
             let Phase::HalfOpen(before) = word.phase() else { return None };
@@ -333,7 +333,7 @@ impl CircuitBreaker {
             let attempt = if let Some(cause) = self.verdict_against(probes) {
                 self.change(word, Phase::Open { until: now + self.config.open_for }, now, cause).map(Some)
             } else if probes.done >= self.config.probes {
-                self.change(word, Phase::Closed, now, Cause::ProbesSucceeded).map(Some)
+                self.change(word, Phase::Closed, now, BreakerCause::ProbesSucceeded).map(Some)
             } else {
                 self.swap(word, Word::new(Phase::HalfOpen(probes), generation)).map(|()| None)
             };
@@ -346,13 +346,13 @@ impl CircuitBreaker {
 
     /// The verdict as soon as the probes still out cannot change it: rates are taken of all probes, those that ended or
     /// not. A breaker that opens by failures in a row alone wants every probe to succeed.
-    fn verdict_against(&self, probes: Probes) -> Option<Cause> {
+    fn verdict_against(&self, probes: Probes) -> Option<BreakerCause> {
         let failure_percent = match self.config.consecutive_failures {
             Some(_) => self.config.failure_rate_percent.or(Some(1)),
             None => self.config.failure_rate_percent,
         };
         self.rate_reached(probes.failed, probes.slow, self.config.probes, failure_percent)
-            .map(|_| Cause::ProbesFailed)
+            .map(|_| BreakerCause::ProbesFailed)
     }
 
     fn rate_reached(
@@ -361,19 +361,25 @@ impl CircuitBreaker {
         slow: u32,
         calls: u32,
         failure_percent: Option<u32>,
-    ) -> Option<Cause> {
+    ) -> Option<BreakerCause> {
         let reached = |part: u32, percent: u32| {
             part > 0 && u64::from(part) * 100 >= u64::from(percent) * u64::from(calls)
         };
         if failure_percent.is_some_and(|percent| reached(failed, percent)) {
-            return Some(Cause::FailureRate);
+            return Some(BreakerCause::FailureRate);
         }
         let slow_percent = self.config.slow_calls.map(|slow| slow.rate_percent);
-        slow_percent.is_some_and(|percent| reached(slow, percent)).then_some(Cause::SlowCallRate)
+        slow_percent.is_some_and(|percent| reached(slow, percent)).then_some(BreakerCause::SlowCallRate)
     }
 
     /// The one way from state to state.
-    fn change(&self, from: Word, to: Phase, now: Instant, cause: Cause) -> Result<Change, Word> {
+    fn change(
+        &self,
+        from: Word,
+        to: Phase,
+        now: Instant,
+        cause: BreakerCause,
+    ) -> Result<BreakerChange, Word> {
         self.swap(from, Word::new(to, from.generation().next()))?;
         // Relaxed: a figure.
         self.changes.fetch_add(1, Ordering::Relaxed);
@@ -383,7 +389,7 @@ impl CircuitBreaker {
             self.window.clear();
             self.consecutive.store(0, Ordering::Relaxed);
         }
-        Ok(Change { from: BreakerState::of(from.phase()), to: BreakerState::of(to), cause, at: now })
+        Ok(BreakerChange { from: BreakerState::of(from.phase()), to: BreakerState::of(to), cause, at: now })
     }
 
     fn swap(&self, from: Word, to: Word) -> Result<(), Word> {

@@ -23,7 +23,7 @@ fn breaker(change: impl FnOnce(&mut BreakerConfig)) -> CircuitBreaker {
 }
 
 /// One call, admitted and ended at `now`.
-fn call(breaker: &CircuitBreaker, now: Instant, outcome: Outcome) -> Option<Change> {
+fn call(breaker: &CircuitBreaker, now: Instant, outcome: Outcome) -> Option<BreakerChange> {
     let permit = breaker.try_acquire(now).expect("it lets calls through");
     breaker.record(permit, now, outcome, TOOK)
 }
@@ -41,8 +41,12 @@ fn it_opens_at_the_failure_rate_once_there_are_enough_calls() {
     assert_eq!(call(&breaker, at(0), Outcome::Success), None);
     assert_eq!(call(&breaker, at(0), Outcome::Success), None);
     let change = call(&breaker, at(7), Outcome::Failure).unwrap();
-    let expected =
-        Change { from: BreakerState::Closed, to: BreakerState::Open, cause: Cause::FailureRate, at: at(7) };
+    let expected = BreakerChange {
+        from: BreakerState::Closed,
+        to: BreakerState::Open,
+        cause: BreakerCause::FailureRate,
+        at: at(7),
+    };
     assert_eq!(change, expected);
     assert_eq!(change.to_string(), "closed -> open: too large a share of calls failed");
 }
@@ -68,7 +72,7 @@ fn failures_in_a_row_open_it_whatever_the_window_holds_and_a_success_breaks_the_
         assert_eq!(call(&breaker, at(0), outcome), None);
     }
     assert_eq!(call(&breaker, at(0), Outcome::Ignored), None);
-    assert_eq!(call(&breaker, at(0), Outcome::Failure).unwrap().cause, Cause::ConsecutiveFailures);
+    assert_eq!(call(&breaker, at(0), Outcome::Failure).unwrap().cause, BreakerCause::ConsecutiveFailures);
 }
 
 #[test]
@@ -81,7 +85,7 @@ fn slow_calls_open_it_though_they_succeed() {
         breaker.record(permit, at(0), Outcome::Success, Duration::from_millis(took))
     };
     assert_eq!([slow(99), slow(100), slow(200)], [None; 3]);
-    assert_eq!(slow(300).unwrap().cause, Cause::SlowCallRate);
+    assert_eq!(slow(300).unwrap().cause, BreakerCause::SlowCallRate);
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn after_its_time_only_probes_go_out_and_they_close_it() {
     open(&breaker, at(0));
     let first = breaker.try_acquire(at(1_000)).unwrap();
     let change = first.change().unwrap();
-    assert_eq!((change.to, change.cause), (BreakerState::HalfOpen, Cause::OpenForPassed));
+    assert_eq!((change.to, change.cause), (BreakerState::HalfOpen, BreakerCause::OpenForPassed));
     let second = breaker.try_acquire(at(1_000)).unwrap();
     assert_eq!(second.change(), None);
     let rejected = breaker.try_acquire(at(1_000)).unwrap_err();
@@ -122,7 +126,7 @@ fn after_its_time_only_probes_go_out_and_they_close_it() {
     assert_eq!(breaker.record(first, at(1_001), Outcome::Success, TOOK), None);
     assert!(breaker.try_acquire(at(1_001)).is_err(), "a probe that ended leaves no place");
     let change = breaker.record(second, at(1_002), Outcome::Success, TOOK).unwrap();
-    assert_eq!((change.to, change.cause), (BreakerState::Closed, Cause::ProbesSucceeded));
+    assert_eq!((change.to, change.cause), (BreakerState::Closed, BreakerCause::ProbesSucceeded));
     let figures = breaker.figures(at(1_002));
     assert_eq!((figures.calls, figures.failures, figures.changes), (0, 0, 3), "it begins anew");
 }
@@ -136,7 +140,7 @@ fn probes_that_fail_open_it_again_before_the_rest_has_ended() {
         probes.into_iter().map(|probe| breaker.record(probe, at(1_100), Outcome::Failure, TOOK));
     assert_eq!(changes.next(), Some(None));
     let change = changes.next().unwrap().unwrap(); // two of four are half
-    assert_eq!((change.to, change.cause), (BreakerState::Open, Cause::ProbesFailed));
+    assert_eq!((change.to, change.cause), (BreakerState::Open, BreakerCause::ProbesFailed));
     assert_eq!(changes.collect::<Vec<_>>(), [None, None], "late probes change nothing");
     assert_eq!(breaker.try_acquire(at(1_200)).unwrap_err().retry_after, Some(Duration::from_millis(900)));
 }
@@ -149,7 +153,7 @@ fn slow_probes_open_it_again() {
     open(&breaker, at(0));
     let probe = breaker.try_acquire(at(1_000)).unwrap();
     let change = breaker.record(probe, at(3_000), Outcome::Success, Duration::from_secs(2)).unwrap();
-    assert_eq!(change.cause, Cause::ProbesFailed);
+    assert_eq!(change.cause, BreakerCause::ProbesFailed);
 }
 
 #[test]
@@ -172,7 +176,10 @@ fn probes_that_never_end_do_not_keep_it_half_open_for_ever() {
     let rejected = breaker.try_acquire(at(11_000)).unwrap_err();
     let change = rejected.change.unwrap();
     assert_eq!((change.from, change.to), (BreakerState::HalfOpen, BreakerState::Open));
-    assert_eq!((change.cause, rejected.retry_after), (Cause::ProbesLate, Some(Duration::from_secs(1))));
+    assert_eq!(
+        (change.cause, rejected.retry_after),
+        (BreakerCause::ProbesLate, Some(Duration::from_secs(1)))
+    );
 
     assert_eq!(breaker.try_acquire(at(12_000)).unwrap().change().unwrap().to, BreakerState::HalfOpen);
     for probe in lost {
@@ -200,7 +207,7 @@ fn a_mode_overrides_and_giving_it_back_begins_anew() {
     assert_eq!(breaker.set_mode(BreakerMode::Automatic, at(0)), None);
     call(&breaker, at(0), Outcome::Failure);
     let change = breaker.set_mode(BreakerMode::ForcedOpen, at(1)).unwrap();
-    assert_eq!((change.to, change.cause), (BreakerState::ForcedOpen, Cause::Mode));
+    assert_eq!((change.to, change.cause), (BreakerState::ForcedOpen, BreakerCause::Mode));
     assert_eq!(breaker.set_mode(BreakerMode::ForcedOpen, at(1)), None);
     assert_eq!(breaker.try_acquire(at(999_999)).unwrap_err().retry_after, None);
 
@@ -276,8 +283,8 @@ proptest! {
                 use BreakerState::{Closed, Disabled, ForcedOpen, HalfOpen, Open};
                 prop_assert_eq!(change.from, state);
                 let allowed = match (change.from, change.to) {
-                    (Closed, Open) | (Open, HalfOpen) | (HalfOpen, Open | Closed) => change.cause != Cause::Mode,
-                    (ForcedOpen | Disabled, Closed) | (_, ForcedOpen | Disabled) => change.cause == Cause::Mode,
+                    (Closed, Open) | (Open, HalfOpen) | (HalfOpen, Open | Closed) => change.cause != BreakerCause::Mode,
+                    (ForcedOpen | Disabled, Closed) | (_, ForcedOpen | Disabled) => change.cause == BreakerCause::Mode,
                     _ => false,
                 };
                 prop_assert!(allowed, "{change}");
