@@ -9,7 +9,7 @@
 use corelane_policy::config::{FailurePercentage, OutlierDetectionConfig, RetryThrottling};
 use corelane_policy::resilience::{
     BreakerChange, BreakerConfig, BreakerMode, BreakerState, BreakerWindow, Budget, CircuitBreaker, Ejection,
-    Outcome, OutlierDetector, OutlierEndpoint, RetryThrottle,
+    Outcome, OutlierDetector, OutlierEndpoint, RateLimit, RateLimitConfig, RetryThrottle,
 };
 use corelane_wire::Instant;
 use loom::sync::Arc;
@@ -194,4 +194,17 @@ fn sweeps_come_one_after_the_other_and_see_each_other() {
             other => panic!("{other:?}"),
         }
     });
+}
+
+#[test]
+fn two_cores_together_get_a_burst_and_no_more() {
+    for (burst, passed) in [(1, 1), (2, 2)] {
+        loom::model(move || {
+            let limit = Arc::new(RateLimit::new(RateLimitConfig::per_second(1, burst)).unwrap());
+            let shared = limit.clone();
+            let (theirs, mine) = both(move || shared.check(at(7)), || limit.check(at(7)));
+            assert_eq!(usize::from(theirs.is_ok()) + usize::from(mine.is_ok()), passed);
+            assert_eq!(limit.check(at(7)), Err(Duration::from_secs(1)));
+        });
+    }
 }
