@@ -67,7 +67,8 @@ class Peer:
         check("the client follows HTTP/2", lambda: equal(self.faults, [], "faults"))
         check("the client makes a call", lambda: equal(bool(calls), True, "a call"))
         check("every request is that of large_unary", lambda: [self.judge_request(call) for call in calls])
-        check("the client acknowledges all settings", lambda: equal(sum(connection.unsettled for connection in self.connections if connection.calls), 0, "unsettled"))
+        unsettled = sum(connection.unsettled for connection in self.connections if connection.calls)
+        check("the client acknowledges all settings", lambda: equal(unsettled, 0, "SETTINGS without acknowledgement"))
         for name, body in JUDGMENTS[self.case]:
             check(name, lambda: body(self, calls))
 
@@ -144,7 +145,8 @@ class Connection:
                     self.pings.pop(0)
                     self.peer.pings_acknowledged += 1
                 else:
-                    self.peer.faults.append(f"an acknowledgement of {event.ping_data.hex()} where {[ping.hex() for ping in self.pings[:1]]} was due")
+                    due = self.pings[0].hex() if self.pings else "none"
+                    self.peer.faults.append(f"PING {event.ping_data.hex()} is acknowledged where {due} is due")
 
     def begin(self, stream):
         script = asyncio.create_task(self.answer(stream))
@@ -159,7 +161,8 @@ class Connection:
         except (h2.exceptions.StreamClosedError, ConnectionError):
             pass  # the client has gone; that is for its case to judge
         except TimeoutError:
-            self.peer.faults.append(f"no credit for {STALL_SECONDS} s on stream {stream} of connection {self.number}, {self.peer.octets_sent} octets after the start")
+            where = f"stream {stream} of connection {self.number}, after {self.peer.octets_sent} octets"
+            self.peer.faults.append(f"no credit for {STALL_SECONDS} s on {where}")
 
     def head(self, stream):
         self.http.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
@@ -283,8 +286,10 @@ JUDGMENTS = {
     ],
     "max_streams": [
         ANSWERED,
-        ("there are calls enough to pass the limit", lambda peer, calls: equal(len(calls) >= MAX_STREAMS_CALLS, True, f"{len(calls)} calls are enough")),
-        ("no connection has more than one stream at a time", lambda peer, calls: equal(peer.streams_most, 1, "streams at a time")),
+        ("there are calls enough to pass the limit",
+         lambda peer, calls: equal(len(calls) >= MAX_STREAMS_CALLS, True, f"whether {len(calls)} calls are {MAX_STREAMS_CALLS} or more")),
+        ("no connection has more than one stream at a time",
+         lambda peer, calls: equal(peer.streams_most <= 1, True, f"whether {peer.streams_most} streams at a time are at most one")),
     ],
     "data_frame_padding": [ONE_CALL, ANSWERED],
     "no_df_padding_sanity_test": [ONE_CALL, ANSWERED],

@@ -16,7 +16,8 @@ What our programs must understand:
         start_ns is when the call was due, end_ns when its outcome was known, both since the Unix epoch (one reading of
         SystemTime at the start, Instant from there on). code is gRPC's number. attempts counts those that got a
         connection. endpoint is that of the last attempt, "" where there was none. Deadlines must be longer than
-        STOPPED_SECONDS, as calls caught by a stop are to finish, not to fail.
+        STOPPED_SECONDS, as calls caught by a stop are to finish, not to fail; so its channel has to notice a stopped
+        server by what it owes (least_request, say, or a slow-call breaker with probes), not by closing its connection.
 
 CORELANE_BACKEND chooses the backend of both. Who judges, and by what rules: chaos_report.
 """
