@@ -111,8 +111,8 @@ class Node:
             code = self.server.process.wait(DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
             code = None
-        output = self.server.output[-1500:]
-        self.report.check(f"{self.endpoint} on {self.backend} drains and ends with 0", code == 0 and "panicked" not in output, f"exit code {code}: {output}")
+        good = code == 0 and "panicked" not in self.server.output
+        self.report.check(f"{self.endpoint} on {self.backend} drains and ends with 0", good, f"exit code {code}: {self.server.output[-1500:]}")
 
     def end(self):
         """Whatever has happened, no process is left."""

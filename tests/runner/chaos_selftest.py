@@ -7,8 +7,9 @@ from .chaos_report import MILLISECOND, SECOND, Call, Fault, judge
 BEGIN = 1_800_000_000 * SECOND
 RATE, SECONDS = 2000, 20
 SERVERS = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
-FAULTS = [Fault("kill", SERVERS[0], BEGIN + 4 * SECOND), Fault("stop", SERVERS[1], BEGIN + 9 * SECOND), Fault("drain", SERVERS[2], BEGIN + 14 * SECOND)]
-KILL, STOP, DRAIN = FAULTS
+FAULTS = KILL, STOP, DRAIN = [
+    Fault("kill", SERVERS[0], BEGIN + 4 * SECOND), Fault("stop", SERVERS[1], BEGIN + 9 * SECOND), Fault("drain", SERVERS[2], BEGIN + 14 * SECOND),
+]
 
 TWICE = "no call is executed twice"
 INVENTED = "every call that succeeded was executed"
@@ -28,7 +29,8 @@ class Run:
 
     def __init__(self):
         step = SECOND // RATE
-        self.calls = [Call(number, BEGIN + number * step, BEGIN + number * step + MILLISECOND, 0, 1, SERVERS[number % 3]) for number in range(RATE * SECONDS)]
+        due = [BEGIN + number * step for number in range(RATE * SECONDS)]
+        self.calls = [Call(number, start, start + MILLISECOND, 0, 1, SERVERS[number % 3]) for number, start in enumerate(due)]
         self.journals = [[call.id for call in self.calls if call.endpoint == server] for server in SERVERS]
 
     def at(self, fault, milliseconds):
@@ -141,6 +143,10 @@ def a_lone_slow_window_is_noise(run):
     run.slow(KILL, 3500, 3600)
 
 
+def a_slow_window_right_after_the_recovery_is_noise(run):
+    run.slow(KILL, 2000, 2100)
+
+
 def slowness_without_a_fault_is_found(run):
     run.slow(KILL, -2500, -500)
 
@@ -167,6 +173,7 @@ SPOILT = [
     (a_slow_server_is_found_though_the_others_are_fast, [NOISE, _normal(STOP)]),
     (one_late_call_in_a_hundred_is_no_slow_window, []),
     (a_lone_slow_window_is_noise, []),
+    (a_slow_window_right_after_the_recovery_is_noise, []),
     (slowness_without_a_fault_is_found, [NOISE]),
     (a_client_that_rests_is_found, [RATE_KEPT, NOISE]),
 ]

@@ -3,8 +3,8 @@
 What our programs must understand:
 
     interop-client --server_host=H --server_port=P --test_case=NAME --use_tls=false
-        the flags of the official clients, those of the soak cases and --service_config_json included; exit code 0 if
-        the case holds. CORELANE_BACKEND=uring|epoll chooses the backend. The negative cases have their official names.
+        the flags of the official clients, those of the soak cases, --iteration_interval and --service_config_json
+        included; exit code 0 if the case holds. CORELANE_BACKEND=uring|epoll chooses the backend. The negative cases have their official names.
     conformance-client
         connectconformance's protocol on stdin and stdout; CORELANE_BACKEND likewise.
     bench-peer load PORT unary|download|upload|chat CONNECTIONS STREAMS CALLS REQUEST_SIZE RESPONSE_SIZE MESSAGES
@@ -20,9 +20,10 @@ from .judges import INTEROP_CASES, ORCA_POLICY, SOAK, backends, connectconforman
 from .server import Foreign, Server, program
 
 CASE_SECONDS, SOAK_SECONDS = 60, 150
-# Cases of the suite's description that grpc-go's own client lacks, but not `cacheable_unary`: it wants GET and a proxy
-# that caches, which no gRPC client has today; as a plain unary call it would show nothing that empty_unary does not.
+# Cases that grpc-go's own client lacks. Left out is `cacheable_unary`: it wants GET, and a caching proxy before the
+# server; as a plain unary call it would show nothing that large_unary does not.
 MORE_CASES = ["concurrent_large_unary", "long_lived_channel"]
+LONG_LIVED = ["--soak_iterations=10", "--iteration_interval=1"]  # seconds between the calls
 COMPRESSION_CASES = ["client_compressed_unary", "client_compressed_streaming", "server_compressed_unary", "server_compressed_streaming"]
 SERVER_COMPRESSION_CASES = ["server_compressed_unary", "server_compressed_streaming"]
 # grpc-go's server gives no server_id, by which this case tells servers apart: not even grpc-go's own client passes there.
@@ -76,6 +77,8 @@ def _words(client, server, case):
         words.append(f"--service_config_json={ORCA_POLICY}")
     if case.endswith("soak"):
         words += SOAK
+    if case == "long_lived_channel":
+        words += LONG_LIVED
     return words
 
 
