@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use corelane_call::{CallParts, Gathered, Inbound};
+use corelane_call::{CallParts, Gathered, Inbound, Inherited};
 use corelane_runtime::Io;
 
 use super::{ServerSession, slot};
@@ -45,11 +45,13 @@ impl ServerSession {
         let Some(call) = self.call(index) else { return };
         let State::Intercepted { waiting, .. } = &mut call.state else { return };
         let (_, waker) = io.poll_parts(slot(index));
+        let inherited = Inherited::enter(call.deadline);
         let passed = match guard(|| waiting.as_mut().poll(&mut Context::from_waker(waker))) {
             Ok(Poll::Pending) => return arm(io, index, call),
             Ok(Poll::Ready(passed)) => passed,
             Err(panic) => Err(worker.panicked(worker.entry(call.method).path, &panic)),
         };
+        drop(inherited);
         let State::Intercepted { waiting, body } = call.state.take() else { return };
         if let Err(panic) = guard(|| drop(waiting)) {
             worker.panicked(worker.entry(call.method).path, &panic);
@@ -89,7 +91,9 @@ impl ServerSession {
         let mut reply = Reply::new(wire, call.key, &mut call.reply, entry, worker);
         let decoding_size_max = entry.options.decoding_size_max;
         let arrival = Arrival { parts, body, encoding: call.encoding, decoding_size_max };
+        let inherited = Inherited::enter(call.deadline);
         let progress = entry.method.start(arrival, &mut Context::from_waker(waker), &mut reply);
+        drop(inherited);
         let yielded = reply.yielded;
         self.settle(io, index, inbound, progress, yielded);
     }
@@ -107,7 +111,9 @@ impl ServerSession {
         let entry = worker.entry(call.method);
         let (wire, waker) = io.poll_parts(slot(index));
         let mut reply = Reply::new(wire, call.key, &mut call.reply, entry, worker);
+        let inherited = Inherited::enter(call.deadline);
         let progress = entry.method.poll(running, &mut Context::from_waker(waker), &mut reply);
+        drop(inherited);
         let yielded = reply.yielded;
         self.settle(io, index, inbound, progress, yielded);
     }
