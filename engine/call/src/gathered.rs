@@ -69,6 +69,12 @@ impl Gathered {
         gathered
     }
 
+    /// What was taken apart with [`into_storage`](Self::into_storage), as it was.
+    #[must_use]
+    pub fn whole(bytes: Vec<u8>) -> Gathered {
+        Gathered { bytes }
+    }
+
     /// The storage, for the next message.
     #[must_use]
     pub fn into_storage(self) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! What a generated client holds: a channel, and how its calls are made.
 
+use std::fmt;
 use std::rc::Rc;
 
 use corelane_call::{
@@ -8,6 +9,7 @@ use corelane_call::{
 };
 
 use crate::call::{self, Plan, Requests};
+use crate::credentials::{CallCredentials, CallTo, ChannelSecurity};
 use crate::error::Failure;
 use crate::{Cause, Channel, Method};
 
@@ -38,22 +40,23 @@ impl Default for CallerOptions {
 ///
 /// On the worker, a call is made directly: its future writes into the connection's output when it is first polled, and no task
 /// stands between.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Caller {
     channel: Channel,
     options: CallerOptions,
     interceptors: Option<Rc<Interceptors>>,
+    credentials: Option<Rc<dyn CallCredentials>>,
 }
 
 impl Caller {
     /// Calls over `channel`.
     #[must_use]
     pub fn new(channel: Channel) -> Caller {
-        Caller { channel, options: CallerOptions::default(), interceptors: None }
+        Caller::with_options(channel, CallerOptions::default())
     }
 
     pub(crate) fn with_options(channel: Channel, options: CallerOptions) -> Caller {
-        Caller { channel, options, interceptors: None }
+        Caller { channel, options, interceptors: None, credentials: None }
     }
 
     /// The channel.
@@ -70,6 +73,11 @@ impl Caller {
     /// Puts an interceptor that may wait around every call, behind those that are there.
     pub fn add_async_interceptor(&mut self, interceptor: impl AsyncInterceptor) {
         Rc::make_mut(self.interceptors.get_or_insert_default()).push_async(interceptor);
+    }
+
+    /// Says for whom the calls are made.
+    pub fn set_credentials(&mut self, credentials: impl CallCredentials) {
+        self.credentials = Some(Rc::new(credentials));
     }
 
     /// Compresses requests in this way.
@@ -190,12 +198,37 @@ impl Caller {
     #[inline]
     async fn before(&self, method: Method, parts: &mut CallParts) -> Result<(), Status> {
         parts.path = method.path();
-        let Some(interceptors) = &self.interceptors else { return Ok(()) };
-        let passed = match interceptors.has_async() {
-            true => interceptors.before_async(parts).await,
-            false => interceptors.before(parts),
-        };
-        passed.map_err(|status| Failure::at_once(Cause::Interceptor).into_status(Some(status)))
+        if let Some(interceptors) = &self.interceptors {
+            let passed = match interceptors.has_async() {
+                true => Box::pin(interceptors.before_async(parts)).await,
+                false => interceptors.before(parts),
+            };
+            passed.map_err(|status| Failure::at_once(Cause::Interceptor).into_status(Some(status)))?;
+        }
+        match &self.credentials {
+            Some(credentials) => Box::pin(self.authorize(&**credentials, parts)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Adds who the call is made for.
+    async fn authorize(
+        &self,
+        credentials: &dyn CallCredentials,
+        parts: &mut CallParts,
+    ) -> Result<(), Status> {
+        let shared = &self.channel.local().shared;
+        let call = CallTo { authority: &shared.authority, path: parts.path, security: shared.security() };
+        let refused = |status| Failure::at_once(Cause::Credentials).into_status(Some(status));
+        if credentials.needs() == ChannelSecurity::Tls && call.security == ChannelSecurity::Plaintext {
+            return Err(refused(Status::unauthenticated(
+                "the call has credentials that must not be sent without TLS, and the channel has none: give the channel TLS, \
+                 or credentials that may be sent over plaintext",
+            )));
+        }
+        let metadata = credentials.metadata(&call).await.map_err(refused)?;
+        parts.metadata.merge(&metadata);
+        Ok(())
     }
 
     /// Tells the interceptors how the call ended.
@@ -233,5 +266,14 @@ impl Caller {
             }
         }
         answer
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("channel", &self.channel)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

@@ -12,10 +12,14 @@ use std::time::Duration;
 
 use corelane_call::Status;
 use corelane_policy::balance::{Policy, Worker};
+use corelane_policy::cache::CacheConfig;
 use corelane_policy::config::{BalancerConfig, ServiceConfig, Target};
-use corelane_policy::resilience::{Backoff, BackoffConfig};
+use corelane_policy::resilience::{
+    Backoff, BackoffConfig, BreakerConfig, BreakerFigures, BreakerMode, RateLimit, RateLimitConfig,
+};
 use corelane_wire::Instant;
 
+use crate::guard::BreakerEvent;
 use crate::keepalive::{KeepaliveConfig, TIME_MIN};
 use crate::local::{Local, Picked};
 use crate::options::{Options, ResolverConfig, Retries, USER_AGENT};
@@ -23,7 +27,7 @@ use crate::pool::PoolFigures;
 use crate::resolve::Resolve;
 use crate::shared::Shared;
 use crate::time::by;
-use crate::{BuildError, ConnectivityState, Failure};
+use crate::{BuildError, ConnectivityState, Failure, Method};
 
 /// A client's view of a service, on one worker: resolves, balances, pools, retries. A clone shares everything.
 #[derive(Clone, Debug)]
@@ -300,6 +304,65 @@ impl ChannelBuilder {
         self
     }
 
+    /// Puts a circuit breaker before each method of each endpoint, shared by all workers. While one is open, calls go to other
+    /// endpoints; without any they fail with UNAVAILABLE and [`Cause::BreakerOpen`](crate::Cause::BreakerOpen).
+    ///
+    /// ```
+    /// use corelane_client::Channel;
+    /// use corelane_policy::resilience::BreakerConfig;
+    ///
+    /// let channel = Channel::builder("dns:///greeter:50051")
+    ///     .circuit_breaker(BreakerConfig { consecutive_failures: Some(5), ..BreakerConfig::default() })
+    ///     .build()?;
+    /// # Ok::<(), corelane_client::BuildError>(())
+    /// ```
+    pub fn circuit_breaker(mut self, config: BreakerConfig) -> Self {
+        self.check("circuit_breaker", config.validate().map_err(|error| error.to_string()));
+        self.options.breaker = Some(config);
+        self
+    }
+
+    /// Tells `observer` each change of a breaker's state, on the worker where it was caused.
+    pub fn on_breaker_change(mut self, observer: impl Fn(&BreakerEvent) + Send + Sync + 'static) -> Self {
+        self.options.breaker_observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Lets no more calls out than this, on all workers together; one more fails with RESOURCE_EXHAUSTED and
+    /// [`Cause::RateLimited`](crate::Cause::RateLimited).
+    ///
+    /// ```
+    /// use corelane_client::Channel;
+    /// use corelane_policy::resilience::RateLimitConfig;
+    ///
+    /// let channel = Channel::builder("dns:///greeter:50051")
+    ///     .rate_limit(RateLimitConfig::per_second(1_000, 50))
+    ///     .build()?;
+    /// # Ok::<(), corelane_client::BuildError>(())
+    /// ```
+    pub fn rate_limit(mut self, config: RateLimitConfig) -> Self {
+        self.check("rate_limit", RateLimit::new(config).map(|_| ()).map_err(|error| error.to_string()));
+        self.options.rate_limit = Some(config);
+        self
+    }
+
+    /// Keeps responses of unary methods that are marked `NO_SIDE_EFFECTS` in their `.proto` file, on each worker, by request and
+    /// metadata; calls for the same thing at the same time are made once.
+    ///
+    /// ```
+    /// use corelane_client::Channel;
+    /// use corelane_policy::cache::CacheConfig;
+    ///
+    /// let channel =
+    ///     Channel::builder("dns:///greeter:50051").response_cache(CacheConfig::default()).build()?;
+    /// # Ok::<(), corelane_client::BuildError>(())
+    /// ```
+    pub fn response_cache(mut self, config: CacheConfig) -> Self {
+        self.check("response_cache", config.validate().map_err(|error| error.to_string()));
+        self.options.cache = Some(config);
+        self
+    }
+
     /// Never tries a call again because of a policy. What no server has looked at is still sent again.
     pub fn disable_retries(mut self) -> Self {
         self.options.retries = Retries::Never;
@@ -354,10 +417,7 @@ impl ChannelBuilder {
 
 impl fmt::Debug for ChannelBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChannelBuilder")
-            .field("target", &self.target)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+        f.debug_struct("ChannelBuilder").field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -397,6 +457,20 @@ impl SharedChannel {
             locals.insert(key, Rc::downgrade(&local));
         });
         Channel { local }
+    }
+
+    /// What the circuit breakers have seen, by endpoint and method; nothing where there are none.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<(Arc<str>, &'static str, BreakerFigures)> {
+        let breakers = self.shared.breakers.as_ref();
+        breakers.map_or_else(Vec::new, |breakers| breakers.figures(corelane_runtime::clock()))
+    }
+
+    /// Forces the breaker of a method at an endpoint open or out of the way, or lets it decide again.
+    pub fn set_breaker(&self, endpoint: &str, method: Method, mode: BreakerMode) {
+        if let Some(breakers) = &self.shared.breakers {
+            breakers.set_mode(endpoint, method.path(), mode, corelane_runtime::clock());
+        }
     }
 
     /// The target, as it is understood.

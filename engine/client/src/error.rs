@@ -61,6 +61,8 @@ pub enum Place {
     Response,
     /// Waiting to be tried again.
     Backoff,
+    /// Sent, and waiting for the server, for as long as one attempt may (`perAttemptRecvTimeout`).
+    Attempt,
 }
 
 impl fmt::Display for Place {
@@ -72,6 +74,7 @@ impl fmt::Display for Place {
             }
             Place::Response => "while the server had not answered",
             Place::Backoff => "while it waited to be tried again",
+            Place::Attempt => "while the server had not answered this attempt",
         })
     }
 }

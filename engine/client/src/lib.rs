@@ -3,18 +3,23 @@
 //! Does not: decide (that is `corelane-policy`, as values), speak HTTP/2 (`corelane-wire`) or own threads
 //! (`corelane-runtime`).
 
+mod aside;
 mod blocking;
 mod call;
 mod caller;
 mod channel;
 mod connect;
+mod credentials;
 mod engine;
 mod error;
+mod guard;
 mod head;
+mod health;
 mod keepalive;
 mod local;
 mod method;
 mod options;
+mod orca;
 mod pool;
 mod remote;
 mod resolve;
@@ -29,8 +34,10 @@ pub use blocking::{BlockingCaller, BlockingStreaming};
 pub use call::WaitForReady;
 pub use caller::{Caller, DECODING_SIZE_MAX};
 pub use channel::{Channel, ChannelBuilder, SharedChannel};
+pub use credentials::{BearerToken, CallCredentials, CallTo, ChannelSecurity};
 pub use engine::Engine;
 pub use error::{BuildError, Cause, Failure, Place};
+pub use guard::BreakerEvent;
 pub use keepalive::{KeepaliveConfig, WhileIdle};
 pub use method::{Idempotency, Method};
 pub use options::{

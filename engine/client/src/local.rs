@@ -14,15 +14,18 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use corelane_policy::balance::{Call, EndpointKey, Pick, Picker, Readiness, Worker};
+use corelane_call::{Code, Metadata};
+use corelane_policy::balance::{Call, EndpointKey, LoadReport, Pick, Picker, Readiness, Worker};
 use corelane_runtime::{Address, now, sleep, spawn_local};
 use corelane_wire::Instant;
 
+use crate::call::{Cache, Kept};
+use crate::guard::{Outliers, Watch};
 use crate::method::MethodState;
 use crate::pool::{Pool, PoolFigures};
 use crate::shared::{Resolution, Shared};
 use crate::waiters::Waiters;
-use crate::{Cause, ConnectivityState, Method};
+use crate::{Cause, ConnectivityState, Method, orca};
 
 /// How often connections are looked over for idle ones.
 const TIDY: Duration = Duration::from_secs(5);
@@ -49,6 +52,10 @@ pub(crate) struct Local {
     watchers: RefCell<Vec<Waker>>,
     state: Cell<ConnectivityState>,
     follower: RefCell<Option<Waker>>,
+    outliers: RefCell<Option<Arc<Outliers>>>,
+    pub(crate) cache: Option<Cache>,
+    /// Whether load reports in trailers count.
+    pub(crate) weighs: Cell<bool>,
 }
 
 /// Where a call may go.
@@ -64,6 +71,10 @@ impl Local {
     pub(crate) fn new(shared: &Arc<Shared>, worker: Worker) -> Rc<Local> {
         let mut rng = fastrand::Rng::with_seed(corelane_runtime::seed());
         let picker = Picker::new(shared.balancer.clone(), worker, rng.fork());
+        let cache = shared.options.cache.map(|config| {
+            let seed = corelane_runtime::seed();
+            Cache::new(config, seed, |kept: &Rc<Kept>| kept.bytes()).expect("the builder has checked it")
+        });
         let local = Rc::new(Local {
             shared: shared.clone(),
             rng: RefCell::new(rng),
@@ -79,6 +90,9 @@ impl Local {
             watchers: RefCell::default(),
             state: Cell::new(ConnectivityState::Idle),
             follower: RefCell::default(),
+            outliers: RefCell::default(),
+            cache,
+            weighs: Cell::new(false),
         });
         spawn_local(follow(Rc::downgrade(&local), shared.clone()));
         spawn_local(tidy(Rc::downgrade(&local)));
@@ -165,18 +179,57 @@ impl Local {
     }
 
     /// What an endpoint said of its load.
-    pub(crate) fn reported(
-        &self,
-        now: Instant,
-        key: EndpointKey,
-        report: &corelane_policy::balance::LoadReport,
-    ) {
+    pub(crate) fn reported(&self, now: Instant, key: EndpointKey, report: &LoadReport) {
         self.picker.borrow_mut().report(now, key, report);
+    }
+
+    /// How often endpoints are to report their load out of band, if they are.
+    pub(crate) fn reports_out_of_band(&self) -> Option<Duration> {
+        let endpoints = self.picker.borrow_mut().look().clone();
+        let config = orca::config(endpoints.policy()).filter(|config| config.out_of_band)?;
+        Some(config.oob_reporting_period)
+    }
+
+    /// The service whose health endpoints are asked for (gRFC A17); pick_first does not ask.
+    pub(crate) fn health_service(&self) -> Option<String> {
+        let config = self.shared.config.load();
+        let health = config.service.health_check.as_ref()?;
+        (!self.connects_one_by_one()).then(|| health.service_name.clone())
+    }
+
+    /// A call was answered with these trailers: they may report the endpoint's load.
+    #[inline]
+    pub(crate) fn answered(&self, pool: &Pool, trailers: &Metadata) {
+        if self.weighs.get()
+            && let Some(report) = orca::in_trailers(trailers)
+        {
+            self.reported(now(), pool.key, &report);
+        }
     }
 
     /// The metadata that the policy hashes.
     pub(crate) fn hash_header(&self) -> Option<String> {
         self.picker.borrow().hash_header().map(str::to_owned)
+    }
+
+    /// Asks the guards of an endpoint whether a call may go there; if not, when it may.
+    #[inline]
+    pub(crate) fn admit(&self, pool: &Pool, method: &'static str, now: Instant) -> Result<Watch, Duration> {
+        pool.guards.admit(self.shared.breakers.as_ref(), &pool.name, method, now)
+    }
+
+    /// An attempt is over.
+    #[inline]
+    pub(crate) fn watched(&self, endpoint: &Arc<str>, watch: Watch, code: Option<Code>, now: Instant) {
+        watch.end(self.shared.breakers.as_ref(), endpoint, code, now);
+        self.sweep_outliers(now);
+    }
+
+    #[inline]
+    fn sweep_outliers(&self, now: Instant) {
+        if let Some(outliers) = &*self.outliers.borrow() {
+            outliers.sweep(now, &self.shared.balancer, &mut self.rng.borrow_mut());
+        }
     }
 
     fn pool(&self, key: EndpointKey) -> Option<Rc<Pool>> {
@@ -225,6 +278,13 @@ impl Local {
             }
         }
         gone.iter().for_each(|pool| pool.give_up());
+        let outliers = self.shared.outliers();
+        for pool in self.pools.borrow().iter().flatten() {
+            let outlier = outliers.as_ref().and_then(|outliers| outliers.find(pool.key)).cloned();
+            pool.guards.set_outlier(outlier);
+        }
+        *self.outliers.borrow_mut() = outliers;
+        self.weighs.set(orca::config(endpoints.policy()).is_some_and(|config| !config.out_of_band));
         self.keep_connected();
         self.settle();
     }
@@ -334,6 +394,7 @@ impl Local {
     fn tidy(&self) {
         let options = &self.shared.options;
         let now = now();
+        self.sweep_outliers(now);
         let pools: Vec<Rc<Pool>> = self.pools.borrow().iter().flatten().cloned().collect();
         let is_unused = self.calls.get() == 0
             && options.idle_timeout.is_some_and(|timeout| now.since(self.used.get()) >= timeout);

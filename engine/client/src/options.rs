@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_policy::balance::Policy;
+use corelane_policy::cache::CacheConfig;
 use corelane_policy::config::ServiceConfig;
-use corelane_policy::resilience::BackoffConfig;
+use corelane_policy::resilience::{BackoffConfig, BreakerConfig, RateLimitConfig};
 use corelane_runtime::DialOptions;
 use corelane_wire::connection::Config as WireConfig;
 
+use crate::guard::BreakerObserver;
 use crate::keepalive::KeepaliveConfig;
 use crate::resolve::RESOLVE_INTERVAL_MIN;
 
@@ -34,7 +36,7 @@ pub const GROW_AT_PERCENT: u32 = 80;
 pub const SURPLUS_IDLE: Duration = Duration::from_secs(60);
 
 /// See [`crate::ChannelBuilder`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) timeout: Option<Duration>,
     pub(crate) connect_timeout: Duration,
@@ -57,6 +59,10 @@ pub(crate) struct Options {
     pub(crate) retries: Retries,
     pub(crate) retry_buffer_bytes: usize,
     pub(crate) resolve_interval: Duration,
+    pub(crate) breaker: Option<BreakerConfig>,
+    pub(crate) breaker_observer: Option<BreakerObserver>,
+    pub(crate) rate_limit: Option<RateLimitConfig>,
+    pub(crate) cache: Option<CacheConfig>,
 }
 
 /// Whether the service config of a resolver counts.
@@ -98,6 +104,10 @@ impl Default for Options {
             retries: Retries::ByPolicy,
             retry_buffer_bytes: RETRY_BUFFER_BYTES,
             resolve_interval: RESOLVE_INTERVAL_MIN,
+            breaker: None,
+            breaker_observer: None,
+            rate_limit: None,
+            cache: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
@@ -19,8 +20,12 @@ use corelane_wire::Instant;
 
 use crate::Cause;
 use crate::connect::connect;
+use crate::guard::Guards;
+use crate::health::{Health, Verdict};
 use crate::local::Local;
+use crate::orca;
 use crate::session::{ClientLink, Unopened};
+use crate::shared::Shared;
 use crate::standing::{Phase, Standing};
 use crate::waiters::Waiters;
 
@@ -69,6 +74,9 @@ pub(crate) struct Pool {
     failure: RefCell<Option<Cause>>,
     /// Calls that wait for a stream.
     pub(crate) waiters: Rc<Waiters>,
+    pub(crate) guards: Guards,
+    /// A first connection is being dialed, or will be after a pause.
+    seeking: Cell<bool>,
     /// Changes when what was being dialed is no longer wanted.
     plan: Cell<u64>,
     /// It is no longer an endpoint of the channel.
@@ -103,6 +111,8 @@ impl Pool {
             backoff: RefCell::new(backoff),
             failure: RefCell::default(),
             waiters: Rc::default(),
+            guards: Guards::default(),
+            seeking: Cell::new(false),
             plan: Cell::new(0),
             given_up: Cell::new(false),
             hits: Cell::new(0),
@@ -216,6 +226,7 @@ impl Pool {
     /// Connects, unless that is done or under way.
     pub(crate) fn connect(self: &Rc<Self>) {
         if self.state.get() == Readiness::Idle && !self.given_up.get() {
+            self.seeking.set(true);
             self.set_state(Readiness::Connecting);
             self.dial(Purpose::First);
         }
@@ -241,6 +252,9 @@ impl Pool {
         loop {
             let (began, Some(plan)) = (now(), weak.upgrade().map(|pool| pool.plan.get())) else { return };
             if let Some(made) = Pool::dial_once(&weak).await {
+                if let Some(pool) = weak.upgrade() {
+                    pool.seeking.set(false);
+                }
                 return Pool::watch(weak, made).await;
             }
             let is_wanted = |pool: &Rc<Pool>| pool.plan.get() == plan;
@@ -308,16 +322,65 @@ impl Pool {
 
     /// The life of a connection that takes calls.
     async fn watch(weak: Weak<Pool>, made: Pooled) {
-        {
-            let Some(pool) = weak.upgrade() else { return close(&made) };
-            pool.add(made.clone());
-        }
-        let phase = poll_fn(|cx| made.standing.poll_beyond(Phase::Ready, cx)).await;
+        let (shared, service) = {
+            let Some(local) = weak.upgrade().and_then(|pool| pool.local.upgrade()) else {
+                return close(&made);
+            };
+            if let Some(period) = local.reports_out_of_band() {
+                spawn_local(orca::listen(weak.clone(), made.clone(), period));
+            }
+            (local.shared.clone(), local.health_service())
+        };
+        let phase = match service {
+            None => {
+                let Some(pool) = weak.upgrade() else { return close(&made) };
+                pool.add(made.clone());
+                drop(pool);
+                poll_fn(|cx| made.standing.poll_beyond(Phase::Ready, cx)).await
+            }
+            Some(service) => Pool::watch_health(&weak, &made, &shared, service).await,
+        };
         let Some(pool) = weak.upgrade() else { return };
         pool.remove(&made, phase);
     }
 
+    /// As `watch`, for an endpoint that is asked whether it serves (gRFC A17): calls go there while it says so.
+    async fn watch_health(weak: &Weak<Pool>, made: &Pooled, shared: &Shared, service: String) -> Phase {
+        let mut health = Health::new(service, made.clone());
+        loop {
+            let mut next = pin!(health.next(shared));
+            let heard = poll_fn(|cx| match made.standing.poll_beyond(Phase::Ready, cx) {
+                Poll::Ready(phase) => Poll::Ready(Err(phase)),
+                Poll::Pending => next.as_mut().poll(cx).map(Ok),
+            })
+            .await;
+            let Some(pool) = weak.upgrade() else { return Phase::Closed };
+            match heard {
+                Err(phase) => return phase,
+                Ok(Verdict::Serves) => pool.add(made.clone()),
+                Ok(Verdict::DoesNot(reason)) => pool.suspend(made, reason.into()),
+            }
+        }
+    }
+
+    /// No calls go to this connection while the endpoint does not serve.
+    fn suspend(&self, unhealthy: &Pooled, reason: Arc<str>) {
+        self.links.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &unhealthy.standing));
+        if self.links.borrow().is_empty() {
+            *self.failure.borrow_mut() = Some(Cause::Unhealthy { reason });
+            self.set_state(Readiness::TransientFailure);
+        }
+    }
+
+    /// The channel, for what goes on beside its calls.
+    pub(crate) fn local(&self) -> Option<Rc<Local>> {
+        self.local.upgrade()
+    }
+
     fn add(&self, made: Pooled) {
+        if self.links.borrow().iter().any(|pooled| Rc::ptr_eq(&pooled.standing, &made.standing)) {
+            return;
+        }
         self.opened.set(self.opened.get() + 1);
         self.backoff.borrow_mut().reset();
         *self.failure.borrow_mut() = None;
@@ -338,7 +401,7 @@ impl Pool {
             tracing::debug!(endpoint = %self.name, ?phase, %cause, "a connection is gone");
             *self.failure.borrow_mut() = Some(cause);
         }
-        if self.links.borrow().is_empty() && self.state.get() == Readiness::Ready {
+        if self.links.borrow().is_empty() && !self.seeking.get() && self.state.get() != Readiness::Idle {
             self.set_state(Readiness::Idle);
             local.shared.resolve();
             if !self.waiters.is_empty() {
@@ -372,6 +435,7 @@ impl Pool {
     /// Closes what is idle and stops dialing; the next call connects again.
     pub(crate) fn rest(&self) {
         self.plan.set(self.plan.get() + 1);
+        self.seeking.set(false);
         let links = std::mem::take(&mut *self.links.borrow_mut());
         links.iter().for_each(close);
         if self.state.get() != Readiness::Idle {

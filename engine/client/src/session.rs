@@ -10,7 +10,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use corelane_call::{
     Code, Encoding, EncodingSet, GatherError, Gathered, Inbound, Metadata, Status, take_buffer, take_fields,
@@ -64,6 +63,16 @@ pub(crate) enum End {
     Answered(Status),
     /// It did not.
     Lost(Lost),
+}
+
+impl End {
+    /// The code that it amounts to.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            End::Answered(status) => status.code(),
+            End::Lost(lost) => lost.cause.code().unwrap_or(Code::Unknown),
+        }
+    }
 }
 
 /// A call that got no status from the server.
@@ -349,6 +358,11 @@ impl ClientSession {
         if let Some(mut stream) = io.wire.stream(stream) {
             stream.credit(bytes);
         }
+    }
+
+    /// The code of a call that has ended.
+    pub(crate) fn code_of(&self, key: Key) -> Option<Code> {
+        self.calls.get(key)?.end.as_ref().map(End::code)
     }
 
     /// The stream of a call.
@@ -667,6 +681,3 @@ fn conclude(call: &mut Call, end: End, now: Instant) -> impl Iterator<Item = Wak
 fn plain_success(fields: &FieldList) -> bool {
     fields.len() == 1 && fields.get_known(Name::GrpcStatus) == Some(b"0")
 }
-
-/// How long a connection may take to greet.
-pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use corelane_policy::balance::{self, EndpointInfo, Policy, Publisher};
 use corelane_policy::config::{BalancerConfig, ServiceConfig, Target};
-use corelane_policy::resilience::RetryThrottle;
+use corelane_policy::resilience::{RateLimit, RetryThrottle};
 
 use crate::Cause;
+use crate::credentials::ChannelSecurity;
+use crate::guard::{Breakers, Outliers, outlier_config};
 use crate::options::{Options, ResolverConfig};
 use crate::resolve::{self, Interest, Resolve, Resolved, Resolver, System};
 
@@ -49,6 +51,9 @@ pub(crate) struct Shared {
     version: AtomicU64,
     control: Mutex<Control>,
     resolver: OnceLock<Resolver>,
+    pub(crate) breakers: Option<Breakers>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    outliers: ArcSwapOption<Outliers>,
     /// What the pings of keepalive are apart at least, in nanoseconds, beyond what the options say: doubled when a server complains.
     keepalive_ns: AtomicU64,
 }
@@ -79,6 +84,10 @@ impl Shared {
             (None, Some(own)) => Some(own),
             (None, None) => Some(Box::new(System::new(target.clone())) as Box<dyn Resolve>),
         };
+        let breakers =
+            options.breaker.clone().map(|config| Breakers::new(config, options.breaker_observer.clone()));
+        let rate_limit =
+            options.rate_limit.map(|config| RateLimit::new(config).expect("the builder has checked it"));
         let keepalive = options.keepalive.map_or(Duration::ZERO, |keepalive| keepalive.time);
         let shared = Arc::new(Shared {
             balancer: publisher.shared().clone(),
@@ -91,6 +100,9 @@ impl Shared {
                 resolve,
             }),
             resolver: OnceLock::new(),
+            breakers,
+            rate_limit,
+            outliers: ArcSwapOption::empty(),
             keepalive_ns: AtomicU64::new(u64::try_from(keepalive.as_nanos()).unwrap_or(u64::MAX)),
             authority,
             target,
@@ -108,9 +120,17 @@ impl Shared {
         self.version.load(Ordering::Acquire)
     }
 
+    /// Whether connections are encrypted.
+    pub(crate) fn security(&self) -> ChannelSecurity {
+        ChannelSecurity::Plaintext
+    }
+
     /// `:scheme`.
     pub(crate) fn scheme(&self) -> &'static str {
-        "http"
+        match self.security() {
+            ChannelSecurity::Plaintext => "http",
+            ChannelSecurity::Tls => "https",
+        }
     }
 
     pub(crate) fn resolution(&self) -> Resolution {
@@ -150,6 +170,11 @@ impl Shared {
             }
             Err(error) => self.publish(Err(format!("cannot start the resolver's thread: {error}"))),
         }
+    }
+
+    /// The outlier detection of the list that is published.
+    pub(crate) fn outliers(&self) -> Option<Arc<Outliers>> {
+        self.outliers.load_full()
     }
 
     /// The time between keepalive PINGs now.
@@ -231,6 +256,18 @@ impl Shared {
         let policy = self.policy();
         let published = control.publisher.publish(&policy, endpoints);
         published.map_err(|error| Cause::Resolve { reason: error.to_string().into() })?;
+        let endpoints = self.balancer.endpoints();
+        if let Some(breakers) = &self.breakers {
+            breakers.retain(&endpoints);
+        }
+        let before = self.outliers.load_full();
+        let watched = match &policy {
+            Policy::Config(config) => outlier_config(config),
+            Policy::Own(_) => None,
+        };
+        self.outliers.store(watched.map(|config| {
+            Arc::new(Outliers::new(config.clone(), &endpoints, before.as_deref(), corelane_runtime::clock()))
+        }));
         control.resolution = match self.balancer.endpoints().order().is_empty() {
             true => Resolution::Failed(Cause::NoEndpoints),
             false => Resolution::Known,

@@ -30,6 +30,8 @@ pub(crate) struct Standing {
     phase: Cell<Phase>,
     /// Calls whose streams are open.
     calls: Cell<u32>,
+    /// Of them, the channel's own.
+    asides: Cell<u32>,
     /// When the last of them ended.
     idle_since: Cell<Instant>,
     /// The code of the server's GOAWAY.
@@ -37,8 +39,8 @@ pub(crate) struct Standing {
     pinged_too_much: Cell<bool>,
     /// Why it is over.
     loss: RefCell<Option<Cause>>,
-    /// The task that watches the phase.
-    watcher: RefCell<Option<Waker>>,
+    /// The tasks that watch the phase: the pool's, and one for load reports.
+    watchers: RefCell<Vec<Waker>>,
     /// Calls that wait for a stream, on this connection or another one to the same endpoint.
     waiters: Rc<Waiters>,
 }
@@ -48,11 +50,12 @@ impl Standing {
         Rc::new(Standing {
             phase: Cell::new(Phase::Greeting),
             calls: Cell::new(0),
+            asides: Cell::new(0),
             idle_since: Cell::new(corelane_runtime::now()),
             goaway: Cell::new(ErrorCode::NO_ERROR),
             pinged_too_much: Cell::new(false),
             loss: RefCell::default(),
-            watcher: RefCell::default(),
+            watchers: RefCell::default(),
             waiters,
         })
     }
@@ -63,13 +66,10 @@ impl Standing {
     }
 
     /// Goes forward to `phase`, and has the watcher told by `wake`.
-    pub(crate) fn set_phase(&self, phase: Phase, wake: impl FnOnce(Waker)) {
+    pub(crate) fn set_phase(&self, phase: Phase, wake: impl FnMut(Waker)) {
         if phase > self.phase.get() {
             self.phase.set(phase);
-            let watcher = self.watcher.take();
-            if let Some(watcher) = watcher {
-                wake(watcher);
-            }
+            self.watchers.take().into_iter().for_each(wake);
         }
     }
 
@@ -78,13 +78,22 @@ impl Standing {
         if self.phase.get() > known {
             return Poll::Ready(self.phase.get());
         }
-        *self.watcher.borrow_mut() = Some(cx.waker().clone());
+        let mut watchers = self.watchers.borrow_mut();
+        if !watchers.iter().any(|known| known.will_wake(cx.waker())) {
+            watchers.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
+    /// Calls of the channel's users.
     #[inline]
     pub(crate) fn calls(&self) -> u32 {
-        self.calls.get()
+        self.calls.get().saturating_sub(self.asides.get())
+    }
+
+    /// Counts a stream of the channel's own.
+    pub(crate) fn aside(&self, change: i32) {
+        self.asides.set(self.asides.get().saturating_add_signed(change));
     }
 
     /// Since when there is no call, if there is none.
@@ -101,7 +110,7 @@ impl Standing {
     #[inline]
     pub(crate) fn closed(&self) -> Option<Waker> {
         self.calls.set(self.calls.get() - 1);
-        if self.calls.get() == 0 {
+        if self.calls() == 0 {
             self.idle_since.set(corelane_runtime::now());
         }
         if self.waiters.is_empty() { None } else { self.waiters.call_one() }

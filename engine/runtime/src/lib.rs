@@ -40,7 +40,7 @@ pub use dial::{DialError, DialOptions, Dialed, dial};
 pub use driver::Link;
 pub use engine::{Drainer, Handle, LocalListener, Spawner, run_local, start, start_clients};
 pub use error::{StartError, WorkerPanic};
-pub use helpers::{Sleep, counters, now, seed, sleep, sleep_until, yield_now};
+pub use helpers::{Sleep, clock, counters, now, seed, sleep, sleep_until, yield_now};
 pub use home::Rejected;
 pub use limits::{Limits, Memory};
 pub use listen::{Address, PortSharing};

@@ -4,18 +4,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corelane_call::compression::Compression;
-use corelane_call::{CallParts, Encoding, Metadata};
+use corelane_call::{CallParts, Encoding, Metadata, Status};
 use corelane_policy::balance::hash_of;
+use corelane_policy::config::HedgingPolicy;
 use corelane_policy::resilience::PREVIOUS_ATTEMPTS_NAME;
 use corelane_wire::grpc::timeout;
 use corelane_wire::{FieldList, Instant, Name};
 
-use crate::Method;
 use crate::caller::CallerOptions;
 use crate::error::Failure;
 use crate::local::Local;
 use crate::method::{Encodings, MethodState, Settings};
+use crate::options::Retries;
 use crate::{Cause, Place};
+use crate::{Idempotency, Method};
 
 /// See the module.
 pub(crate) struct Plan {
@@ -130,6 +132,41 @@ impl Plan {
         let result = with(&fields);
         corelane_call::give_fields(fields);
         result
+    }
+
+    /// The method's path.
+    #[inline]
+    pub(crate) fn path(&self) -> &'static str {
+        self.method.method.path()
+    }
+
+    /// What is known of the method.
+    #[inline]
+    pub(crate) fn idempotency(&self) -> Idempotency {
+        self.method.method.idempotency()
+    }
+
+    /// How the call is hedged, if it is.
+    #[inline]
+    pub(crate) fn hedging(&self) -> Option<&HedgingPolicy> {
+        let hedging = self.settings.method.as_ref()?.hedging.as_ref()?;
+        Some(hedging).filter(|_| self.local.shared.options.retries == Retries::ByPolicy)
+    }
+
+    /// When the attempt that begins now is given up, if before the call.
+    #[inline]
+    pub(crate) fn attempt_deadline(&self) -> Option<Instant> {
+        let retry = self.settings.method.as_ref()?.retry.as_ref()?;
+        Some(corelane_runtime::now() + retry.per_attempt_recv_timeout?)
+    }
+
+    /// Asks the client's own rate limit.
+    #[inline]
+    pub(crate) fn check_rate(&self) -> Result<(), Status> {
+        let Some(limit) = &self.local.shared.rate_limit else { return Ok(()) };
+        limit.check(self.began).map_err(|retry_after| {
+            self.failure(Cause::RateLimited { retry_after }, None, 0).into_status(None)
+        })
     }
 
     /// A failure of this call.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use corelane_call::message::encode_message;
 use corelane_call::{
-    Code, Codec, CompressionSwitch, Inbound, ReplyParts, Response, Source, Status, Stream, Streaming,
+    Codec, CompressionSwitch, Inbound, ReplyParts, Response, Source, Status, Stream, Streaming,
 };
 use corelane_policy::balance::EndpointKey;
-use corelane_policy::resilience::{Committed, Decision, Reach, RetryState};
+use corelane_policy::resilience::{Committed, Decision, RetryState};
 use corelane_runtime::{now, sleep_until};
 use corelane_wire::connection::StreamKey;
 use corelane_wire::frame::EndStream;
@@ -17,7 +17,7 @@ use corelane_wire::frame::EndStream;
 use super::place::{Placed, place};
 use super::plan::Plan;
 use super::pump::{Feed, Packing};
-use super::unary::{Failed, conclude, decide, succeeded};
+use super::unary::{Failed, check, decide, decode, succeeded, unsendable as cause_of};
 use crate::session::{ClientLink, ClientSession, End, Opening, Origin, Outcome};
 use crate::{Cause, Place};
 
@@ -65,18 +65,21 @@ pub(crate) async fn one_of_many<C: Codec>(
 ) -> Result<Response<C::Decode>, Status> {
     let requests: Requests<'_, C::Encode> = Requests::Many(feed.clone());
     let _fed = Fed(&requests);
-    retrying(&plan, &requests, async |number, previous, avoid| {
+    plan.check_rate()?;
+    let got = retrying(&plan, &requests, async |number, previous, avoid| {
         let mut placed = open(&plan, number, previous, avoid, None, &requests, codec).await?;
         feed.aim(placed.link.clone(), placed.key);
         let key = placed.key;
         let outcome = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx))).await;
-        placed.settle();
+        placed.settle(Some(outcome.end.code()));
         if let (End::Lost(_), Some(status)) = (&outcome.end, feed.failure()) {
             return Err(unsendable(&plan, &placed, status, number));
         }
-        conclude(&plan, &placed, codec, outcome, number)
+        plan.local.answered(&placed.pool, &outcome.trailers);
+        check(&plan, outcome, &placed.pool, number)
     })
-    .await
+    .await?;
+    decode(&plan, codec, got)
 }
 
 /// A stream of responses, to one request or many.
@@ -85,6 +88,7 @@ pub(crate) async fn many<C: Codec>(
     codec: &C,
     requests: Requests<'_, C::Encode>,
 ) -> Result<Response<Streaming<C::Decode>>, Status> {
+    plan.check_rate()?;
     let plan = Rc::new(plan);
     let mut fed = Some(Fed(&requests));
     let opened = retrying(&plan, &requests, async |number, previous, avoid| {
@@ -103,7 +107,7 @@ pub(crate) async fn many<C: Codec>(
                 Ok(Response::from_reply(parts, messages))
             }
             Err(outcome) => {
-                placed.settle();
+                placed.settle(Some(outcome.end.code()));
                 let failure = match &requests {
                     Requests::Many(feed) => feed.failure(),
                     Requests::One(_) => None,
@@ -193,12 +197,7 @@ async fn open<C: Codec>(
         })
     })
     .await;
-    let placed = placed.map_err(|failure| Failed {
-        reach: Reach::MaybeExecuted,
-        status: None,
-        failure,
-        endpoint: None,
-    })?;
+    let placed = placed.map_err(|failure| Failed::here(failure, None))?;
     match encoded {
         Ok(()) => Ok(placed),
         Err(status) => Err(unsendable(plan, &placed, status, number)),
@@ -208,19 +207,19 @@ async fn open<C: Codec>(
 /// A request could not be encoded, or is too large.
 #[cold]
 fn unsendable(plan: &Plan, placed: &Placed, status: Status, number: u32) -> Failed {
-    let cause = if status.code() == Code::ResourceExhausted { Cause::RequestTooLarge } else { Cause::Encode };
-    Failed::here(plan.failure(cause, Some(placed.pool.name.clone()), number), Some(status))
+    Failed::here(plan.failure(cause_of(&status), Some(placed.pool.name.clone()), number), Some(status))
 }
 
 /// A call that ended before its response began.
 #[cold]
 fn ended(plan: &Plan, placed: &Placed, outcome: Outcome, number: u32) -> Failed {
-    let (cause, status, reach) = match outcome.end {
-        End::Lost(lost) => (lost.cause, None, lost.reach),
-        End::Answered(status) => (Cause::Server, Some(status), Reach::MaybeExecuted),
-    };
-    let failure = plan.failure(cause, Some(placed.pool.name.clone()), number);
-    Failed { failure, status, reach, endpoint: Some(placed.pool.key) }
+    match check(plan, outcome, &placed.pool, number) {
+        Err(failed) => failed,
+        // An end without a response, and yet a success, is the head of an empty stream, and was taken for that.
+        Ok(_) => {
+            Failed::here(plan.failure(Cause::MissingStatus, Some(placed.pool.name.clone()), number), None)
+        }
+    }
 }
 
 /// What the reader of responses does to the call: it frees the window, and ends the call when it goes.
