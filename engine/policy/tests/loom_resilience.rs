@@ -1,6 +1,6 @@
 //! Every interleaving of two cores at what they share: the retry budget, a breaker, the sweep of outliers, a rate limit.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p corelane-policy --release --test loom_resilience`
+//! `RUSTFLAGS="--cfg loom" cargo test -p corelane-policy --test loom_resilience`
 //!
 //! The library itself is built on loom's atomics here (`src/resilience/atomic.rs`), so what runs is what ships.
 #![cfg(loom)]

@@ -76,8 +76,10 @@ impl<V> Store<V> {
             self.figures.expirations += 1;
             return None;
         }
-        self.unlink(slot);
-        self.link_newest(slot);
+        if self.newest != Some(slot) {
+            self.unlink(slot);
+            self.link_newest(slot);
+        }
         self.entries.get(slot).map(|entry| &entry.value)
     }
 

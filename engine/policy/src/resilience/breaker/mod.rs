@@ -23,6 +23,8 @@
 
 mod config;
 mod figures;
+mod permit;
+mod probing;
 mod window;
 mod word;
 
@@ -31,6 +33,7 @@ pub use config::{
     WINDOW_TIME_MIN,
 };
 pub use figures::{BreakerCause, BreakerChange, BreakerFigures, BreakerMode, BreakerState};
+pub use permit::{Permit, Rejected};
 
 use std::time::Duration;
 
@@ -40,47 +43,9 @@ use corelane_wire::Instant;
 
 use super::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::outcome::Outcome;
+use permit::PermitKind;
 use window::{Ended, Pace, Window};
 use word::{Generation, Phase, Probes, Word};
-
-/// A call that may go out. Give it to [`CircuitBreaker::record`] when the call ends, with [`Outcome::Ignored`] if it ended
-/// without saying anything; a probe's permit that is lost holds its place until `probes_within` has passed.
-#[must_use = "a probe that is not recorded holds its place"]
-#[derive(Debug)]
-pub struct Permit {
-    kind: PermitKind,
-    generation: Generation,
-    change: Option<BreakerChange>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PermitKind {
-    /// Counts in the window.
-    Metered,
-    /// Decides whether the breaker closes.
-    Probe,
-    /// Of a disabled breaker.
-    Unmetered,
-}
-
-impl Permit {
-    /// The change of state that this call caused: the first probe's does.
-    #[must_use]
-    pub fn change(&self) -> Option<BreakerChange> {
-        self.change
-    }
-}
-
-/// A call that may not go out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// When calls will be let through again, from now; nothing if that depends on something else than time.
-    pub retry_after: Option<Duration>,
-    /// What it is.
-    pub state: BreakerState,
-    /// The change of state that this call caused: probes that do not come back make one.
-    pub change: Option<BreakerChange>,
-}
 
 /// The breaker of one endpoint and method.
 ///
@@ -223,36 +188,6 @@ impl CircuitBreaker {
         }
     }
 
-    fn begin_probing(&self, word: Word, now: Instant) -> Result<Permit, Word> {
-        // Before the word says half-open, so that no one takes the time of an earlier probing for this one's. Relaxed: the
-        // swap in `change` releases it to whoever reads the word. Who loses the swap has written nearly the same time.
-        self.probing_since.store(now.as_nanos(), Ordering::Relaxed);
-        let first = Phase::HalfOpen(Probes { admitted: 1, ..Probes::default() });
-        let change = self.change(word, first, now, BreakerCause::OpenForPassed)?;
-        Ok(Permit { kind: PermitKind::Probe, generation: word.generation().next(), change: Some(change) })
-    }
-
-    fn admit_probe(&self, word: Word, probes: Probes) -> Result<Permit, Word> {
-        let generation = word.generation();
-        self.swap(word, Word::new(Phase::HalfOpen(probes), generation))?;
-        Ok(Permit { kind: PermitKind::Probe, generation, change: None })
-    }
-
-    /// All probes are out. Rejects, and opens again if they have been out for too long.
-    fn give_up_probing(&self, word: Word, now: Instant) -> Result<Rejected, Word> {
-        let since = Instant::from_nanos(self.probing_since.load(Ordering::Relaxed));
-        if now.since(since) < self.config.probes_within {
-            return Ok(self.reject(word, None, None));
-        }
-        let until = now + self.config.open_for;
-        let change = self.change(word, Phase::Open { until }, now, BreakerCause::ProbesLate)?;
-        Ok(self.reject(
-            Word::new(Phase::Open { until }, word.generation().next()),
-            Some(until.since(now)),
-            Some(change),
-        ))
-    }
-
     fn reject(&self, word: Word, retry_after: Option<Duration>, change: Option<BreakerChange>) -> Rejected {
         // Relaxed: a figure.
         self.rejected.fetch_add(1, Ordering::Relaxed);
@@ -316,45 +251,6 @@ impl CircuitBreaker {
         self.rate_reached(sums.failed, sums.slow, sums.calls, config.failure_rate_percent)
     }
 
-    fn record_probe(
-        &self,
-        generation: Generation,
-        now: Instant,
-        outcome: Outcome,
-        pace: Pace,
-    ) -> Option<BreakerChange> {
-        let mut word = self.load();
-        loop {
-            let Phase::HalfOpen(before) = word.phase() else { return None };
-            if word.generation() != generation {
-                return None;
-            }
-            let probes = counted(before, outcome, pace);
-            let attempt = if let Some(cause) = self.verdict_against(probes) {
-                self.change(word, Phase::Open { until: now + self.config.open_for }, now, cause).map(Some)
-            } else if probes.done >= self.config.probes {
-                self.change(word, Phase::Closed, now, BreakerCause::ProbesSucceeded).map(Some)
-            } else {
-                self.swap(word, Word::new(Phase::HalfOpen(probes), generation)).map(|()| None)
-            };
-            match attempt {
-                Ok(change) => return change,
-                Err(seen) => word = seen,
-            }
-        }
-    }
-
-    /// The verdict as soon as the probes still out cannot change it: rates are taken of all probes, those that ended or
-    /// not. A breaker that opens by failures in a row alone wants every probe to succeed.
-    fn verdict_against(&self, probes: Probes) -> Option<BreakerCause> {
-        let failure_percent = match self.config.consecutive_failures {
-            Some(_) => self.config.failure_rate_percent.or(Some(1)),
-            None => self.config.failure_rate_percent,
-        };
-        self.rate_reached(probes.failed, probes.slow, self.config.probes, failure_percent)
-            .map(|_| BreakerCause::ProbesFailed)
-    }
-
     fn rate_reached(
         &self,
         failed: u32,
@@ -405,19 +301,6 @@ impl CircuitBreaker {
         // Acquire pairs with the Release in `swap`; Relaxed could show half-open with the time of an earlier probing,
         // which would be given up at once.
         Word(self.word.load(Ordering::Acquire))
-    }
-}
-
-/// `probes` after one more of them ended. One that says nothing gives its place back.
-fn counted(probes: Probes, outcome: Outcome, pace: Pace) -> Probes {
-    if outcome == Outcome::Ignored {
-        return Probes { admitted: probes.admitted.saturating_sub(1), ..probes };
-    }
-    Probes {
-        done: probes.done + 1,
-        failed: probes.failed + u32::from(outcome == Outcome::Failure),
-        slow: probes.slow + u32::from(pace == Pace::Slow),
-        ..probes
     }
 }
 

@@ -146,6 +146,17 @@ fn probes_that_fail_open_it_again_before_the_rest_has_ended() {
 }
 
 #[test]
+fn one_failed_probe_of_many_opens_it_again_if_only_rows_of_failures_count() {
+    let breaker = breaker(|config| {
+        config.failure_rate_percent = None;
+        config.consecutive_failures = Some(1);
+        config.probes = PROBES_MAX;
+    });
+    open(&breaker, at(0));
+    assert_eq!(call(&breaker, at(1_000), Outcome::Failure).unwrap().cause, BreakerCause::ProbesFailed);
+}
+
+#[test]
 fn slow_probes_open_it_again() {
     let breaker = breaker(|config| {
         config.slow_calls = Some(SlowCalls { at_least: Duration::from_secs(1), rate_percent: 50 });
