@@ -1,11 +1,13 @@
 //! Connecting to a peer: one attempt at one address.
 //!
 //! Does not: resolve names, try other addresses, wait with a limit, try again. A future that is dropped gives its attempt up.
+//! (A Unix socket whose queue is full is no failed attempt: the kernel has nothing to wait on there, so we look again.)
 
 use crate::backend::Socket;
 use crate::driver::{self, Link};
-use crate::helpers::here;
+use crate::helpers::{here, sleep};
 use crate::inbox::Origin;
+use crate::limits::DIAL_PAUSE;
 use crate::listen::Address;
 use crate::session::{PeerInfo, Session};
 use crate::worker::Worker;
@@ -73,7 +75,8 @@ pub struct Dialed {
     worker: Rc<Worker>,
 }
 
-/// Connects to `address`. May be dropped while waiting.
+/// Connects to `address`. May be dropped while waiting, which may be as long as the kernel tries, or as the queue of a Unix
+/// socket is full.
 ///
 /// # Errors
 /// [`DialError::Io`] with what the kernel said.
@@ -82,8 +85,16 @@ pub struct Dialed {
 /// Off a worker.
 pub async fn dial(address: &Address, options: &DialOptions) -> Result<Dialed, DialError> {
     let worker = here("dial");
-    let (socket, to) = open(address, options)?;
-    let socket = Socket::connect(socket, &to).await?;
+    let mut pause = DIAL_PAUSE.0;
+    let socket = loop {
+        let (socket, to) = open(address, options)?;
+        match Socket::connect(socket, &to).await {
+            Err(error) if to.is_unix() && error.kind() == io::ErrorKind::WouldBlock => {}
+            connected => break connected?,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(DIAL_PAUSE.1);
+    };
     let local = match address {
         Address::Tcp(_) => socket.local_addr()?.as_socket().map(Address::Tcp),
         Address::Unix(_) => None,

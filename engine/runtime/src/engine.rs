@@ -193,7 +193,9 @@ impl Post {
         let thread = thread::Builder::new().name(format!("corelane-{index}")).spawn({
             let home = home.clone();
             move || {
-                let ran = catch_unwind(AssertUnwindSafe(|| self.run(&*factory, home, bell, &report)));
+                let ran = catch_unwind(AssertUnwindSafe(|| self.run(&*factory, home.clone(), bell, &report)));
+                // Whoever has a job for a worker that died, or never lived, must hear of it.
+                home.close();
                 let panic = WorkerPanic { index, message: message_of(&*ran.err()?) };
                 tracing::error!(%panic, "a worker died; its connections are lost, and it accepts no more");
                 kept.iter().for_each(StdListener::silence);

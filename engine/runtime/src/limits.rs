@@ -96,6 +96,10 @@ pub const SWEEP: Duration = Duration::from_secs(1);
 /// first to the last.
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
+/// Pauses of a dial whose Unix socket has a full queue, which the kernel lets nobody wait for: doubled from the first to the
+/// last.
+pub const DIAL_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
 /// At most one line about failed accepts for each listener in this time.
 pub const ACCEPT_LOG: Duration = Duration::from_secs(1);
 

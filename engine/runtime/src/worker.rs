@@ -466,7 +466,10 @@ impl Prepared {
 fn uninstall() {
     // Taken out before it is dropped: what a worker holds may ask for the current one while it goes.
     let worker = CURRENT.with_borrow_mut(Option::take);
-    drop(worker);
+    // Again: a worker whose `serve` was dropped has not been closed yet.
+    if let Some(worker) = worker {
+        worker.home.close();
+    }
 }
 
 /// Counts the worker's own tasks: it ends with the last of them.

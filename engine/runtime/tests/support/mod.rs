@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses a part
 #![allow(clippy::unwrap_used)]
 
+pub mod caller;
+
 use corelane_runtime::{
     Address, Backend, CloseReason, Config, Handle, Io, PeerInfo, Session, SessionFactory, Workers, start,
 };
