@@ -144,8 +144,8 @@ pub mod server {
 ///
 /// let engine = Engine::start(Workers::Count(1))?;
 /// let reply = engine.block_on(|| async {
-///     let channel = Channel::connect("dns:///greeter:50051").await?;
-///     GreeterClient::new(channel).say_hello("core".to_owned()).await
+///     let client = GreeterClient::new(Channel::connect("dns:///greeter:50051").await?);
+///     client.say_hello("core".to_owned()).await.map(corelane::Response::into_inner)
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
