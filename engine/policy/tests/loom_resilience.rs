@@ -183,7 +183,8 @@ fn sweeps_come_one_after_the_other_and_see_each_other() {
             shared.0.sweep(at(seconds), &shared.1, &mut fastrand::Rng::with_seed(0))
         };
         let other = shared.clone();
-        let (early, late) = both(move || sweep(&other, 10), || sweep(&shared, 20));
+        // The late one on the other thread: loom looks at fewer orders the other way round, and misses the one that matters.
+        let (late, early) = both(move || sweep(&other, 20), || sweep(&shared, 10));
         let late_swept = shared.0.next_sweep() == Some(at(30));
         match (&early[..], &late[..]) {
             ([Ejection::Ejected(0)], [Ejection::Returned(0)]) | ([], [Ejection::Ejected(0)]) => {

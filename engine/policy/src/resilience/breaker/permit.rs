@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::figures::{BreakerChange, BreakerState};
 use super::word::Generation;
 
-/// A call that may go out. Give it to [`CircuitBreaker::record`](super::CircuitBreaker::record) when the call ends, with [`Outcome::Ignored`] if it ended
+/// A call that may go out. Give it to [`CircuitBreaker::record`](super::CircuitBreaker::record) when the call ends, with [`Outcome::Ignored`](super::super::Outcome::Ignored) if it ended
 /// without saying anything; a probe's permit that is lost holds its place until `probes_within` has passed.
 #[must_use = "a probe that is not recorded holds its place"]
 #[derive(Debug)]
