@@ -154,6 +154,7 @@ pub mod server {
 /// `BlockingGreeterClient`.
 pub mod client {
     pub use corelane_client::*;
+    pub use corelane_policy::config::{ProxyError, ProxyRules};
     pub use corelane_runtime::{Backend, DialOptions, StartError, Workers, spawn_local};
     pub use corelane_wire::connection::Config as WireConfig;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use corelane_call::Status;
 use corelane_policy::balance::{Policy, Worker};
 use corelane_policy::cache::CacheConfig;
-use corelane_policy::config::{BalancerConfig, ServiceConfig, Target};
+use corelane_policy::config::{BalancerConfig, ProxyRules, ServiceConfig, Target};
 use corelane_policy::resilience::{
     Backoff, BackoffConfig, BreakerConfig, BreakerFigures, BreakerMode, RateLimit, RateLimitConfig,
 };
@@ -363,6 +363,13 @@ impl ChannelBuilder {
         self
     }
 
+    /// Connects through proxies by these rules, in place of those of the environment (`grpc_proxy`, `https_proxy`, `http_proxy`,
+    /// `no_grpc_proxy`, `no_proxy`). Targets of a single host go through a proxy, lists of addresses never do.
+    pub fn proxy(mut self, rules: ProxyRules) -> Self {
+        self.options.proxy = Some(rules);
+        self
+    }
+
     /// Never tries a call again because of a policy. What no server has looked at is still sent again.
     pub fn disable_retries(mut self) -> Self {
         self.options.retries = Retries::Never;
@@ -385,9 +392,19 @@ impl ChannelBuilder {
             return Err(error);
         }
         let target = Target::parse(&self.target).map_err(|error| BuildError::Target(error.to_string()))?;
+        let mut options = self.options;
+        if options.proxy.is_none() {
+            let rules = ProxyRules::from_environment(|name| std::env::var(name).ok());
+            let rules =
+                rules.map_err(|error| BuildError::Option { name: "proxy", reason: error.to_string() })?;
+            for ignored in rules.ignored() {
+                tracing::warn!(%ignored, "an exception from the proxy cannot be read");
+            }
+            options.proxy = Some(rules);
+        }
         // Subsets and shuffles differ from process to process; nobody gains by guessing them.
         let seed = RandomState::new().hash_one(&self.target);
-        Ok(SharedChannel { shared: Shared::new(target, self.options, self.resolve, seed) })
+        Ok(SharedChannel { shared: Shared::new(target, options, self.resolve, seed) })
     }
 
     /// The channel on this worker, which connects when it is first used.

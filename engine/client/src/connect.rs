@@ -4,13 +4,14 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelane_runtime::{Address, DialError, dial};
+use corelane_policy::config::{ConnectError, ConnectProgress, ConnectResponse};
+use corelane_runtime::{Address, DialError, Dialed, dial};
 
 use crate::Cause;
 use crate::keepalive::Keepalive;
 use crate::pool::Pooled;
 use crate::session::ClientSession;
-use crate::shared::Shared;
+use crate::shared::{Shared, Tunnel};
 use crate::standing::{Phase, Standing};
 use crate::time::within;
 use crate::waiters::Waiters;
@@ -30,6 +31,9 @@ pub(crate) async fn connect(
 
 async fn attempt(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) -> Result<Pooled, Cause> {
     let dialed = dial(address, &shared.options.dial).await.map_err(cause)?;
+    if let Some(tunnel) = &shared.tunnel {
+        open_tunnel(&dialed, tunnel).await.map_err(|reason| Cause::Proxy { reason: reason.into() })?;
+    }
     let standing = Standing::new(waiters);
     let keepalive = shared.options.keepalive.map(|mut config| {
         config.time = shared.keepalive_time();
@@ -49,6 +53,24 @@ async fn attempt(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) 
         None => Arc::from("it went away at once"),
     };
     Err(Cause::Handshake { reason })
+}
+
+/// Asks the proxy at the other end for a connection to the server.
+async fn open_tunnel(dialed: &Dialed, tunnel: &Tunnel) -> Result<(), String> {
+    dialed.send_raw(tunnel.request.clone()).await.map_err(|error| error.to_string())?;
+    let mut response = ConnectResponse::default();
+    loop {
+        // One octet at a time: what follows the answer is the server's, and must stay in the socket.
+        let bytes = dialed.recv_raw(1).await.map_err(|error| error.to_string())?;
+        if bytes.is_empty() {
+            return Err(ConnectError::Closed.to_string());
+        }
+        if let ConnectProgress::Established { .. } =
+            response.push(&bytes).map_err(|error| error.to_string())?
+        {
+            return Ok(());
+        }
+    }
 }
 
 /// Closes a connection that was given up before it was ready.

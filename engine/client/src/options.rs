@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use corelane_policy::balance::Policy;
 use corelane_policy::cache::CacheConfig;
-use corelane_policy::config::ServiceConfig;
+use corelane_policy::config::{ProxyRules, ServiceConfig};
 use corelane_policy::resilience::{BackoffConfig, BreakerConfig, RateLimitConfig};
 use corelane_runtime::DialOptions;
 use corelane_wire::connection::Config as WireConfig;
@@ -59,6 +59,7 @@ pub(crate) struct Options {
     pub(crate) retries: Retries,
     pub(crate) retry_buffer_bytes: usize,
     pub(crate) resolve_interval: Duration,
+    pub(crate) proxy: Option<ProxyRules>,
     pub(crate) breaker: Option<BreakerConfig>,
     pub(crate) breaker_observer: Option<BreakerObserver>,
     pub(crate) rate_limit: Option<RateLimitConfig>,
@@ -104,6 +105,7 @@ impl Default for Options {
             retries: Retries::ByPolicy,
             retry_buffer_bytes: RETRY_BUFFER_BYTES,
             resolve_interval: RESOLVE_INTERVAL_MIN,
+            proxy: None,
             breaker: None,
             breaker_observer: None,
             rate_limit: None,

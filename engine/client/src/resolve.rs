@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use corelane_policy::balance::EndpointInfo;
-use corelane_policy::config::{Host, Location, Target};
+use corelane_policy::config::{Host, Location};
 
 /// How long after a resolution the next one may be.
 pub const RESOLVE_INTERVAL_MIN: Duration = Duration::from_secs(30);
@@ -40,9 +40,9 @@ impl<F: FnMut() -> Result<Resolved, String> + Send + 'static> Resolve for F {
     }
 }
 
-/// Whether the locations of a target are addresses already.
-pub(crate) fn fixed(target: &Target) -> Option<Vec<EndpointInfo>> {
-    target.locations().iter().map(|location| literal(location).map(EndpointInfo::new)).collect()
+/// The endpoints, if all places are addresses already.
+pub(crate) fn fixed(places: &[Location]) -> Option<Vec<EndpointInfo>> {
+    places.iter().map(|location| literal(location).map(EndpointInfo::new)).collect()
 }
 
 /// The address of a location, if there is nothing to look up.
@@ -61,12 +61,12 @@ fn interface_index(name: &str) -> Option<u32> {
 
 /// The system's own resolver.
 pub(crate) struct System {
-    target: Target,
+    places: Vec<Location>,
 }
 
 impl System {
-    pub(crate) fn new(target: Target) -> System {
-        System { target }
+    pub(crate) fn new(places: Vec<Location>) -> System {
+        System { places }
     }
 }
 
@@ -74,7 +74,7 @@ impl Resolve for System {
     fn resolve(&mut self) -> Result<Resolved, String> {
         let mut endpoints = Vec::new();
         let mut failed = None;
-        for location in self.target.locations() {
+        for location in &self.places {
             if let Some(address) = literal(location) {
                 endpoints.push(EndpointInfo::new(address));
                 continue;
@@ -222,12 +222,17 @@ impl fmt::Debug for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corelane_policy::config::Target;
     use std::sync::mpsc::channel;
+
+    fn places(target: &str) -> Vec<Location> {
+        Target::parse(target).unwrap().locations().to_vec()
+    }
 
     #[test]
     fn literal_addresses_need_no_resolver() {
         let fixed = |text: &str| {
-            let endpoints = fixed(&Target::parse(text).unwrap())?;
+            let endpoints = fixed(Target::parse(text).unwrap().locations())?;
             Some(endpoints.iter().map(|info| info.address.to_string()).collect::<Vec<_>>())
         };
         assert_eq!(fixed("ipv4:127.0.0.1:80,127.0.0.2:81").unwrap(), ["127.0.0.1:80", "127.0.0.2:81"]);
@@ -266,10 +271,10 @@ mod tests {
 
     #[test]
     fn a_name_that_is_none_is_an_error_with_the_name() {
-        let mut system = System::new(Target::parse("dns:///no-such-host.invalid:1").unwrap());
+        let mut system = System::new(places("dns:///no-such-host.invalid:1"));
         let error = system.resolve().unwrap_err();
         assert!(error.starts_with("no-such-host.invalid: "), "{error}");
-        let mut local = System::new(Target::parse("dns:///localhost:7").unwrap());
+        let mut local = System::new(places("dns:///localhost:7"));
         assert!(!local.resolve().unwrap().endpoints.is_empty());
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use corelane_policy::balance::{self, EndpointInfo, Policy, Publisher};
-use corelane_policy::config::{BalancerConfig, ServiceConfig, Target};
+use corelane_policy::config::{BalancerConfig, Location, ProxyRules, ServiceConfig, Target, connect_request};
 use corelane_policy::resilience::{RateLimit, RetryThrottle};
 
 use crate::Cause;
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     version: AtomicU64,
     control: Mutex<Control>,
     resolver: OnceLock<Resolver>,
+    /// How connections go through a proxy, if they do: the endpoints are the proxy's then.
+    pub(crate) tunnel: Option<Tunnel>,
     pub(crate) breakers: Option<Breakers>,
     pub(crate) rate_limit: Option<RateLimit>,
     outliers: ArcSwapOption<Outliers>,
@@ -75,14 +77,19 @@ impl Shared {
         seed: u64,
     ) -> Arc<Shared> {
         let publisher = Publisher::new(fastrand::Rng::with_seed(seed));
-        let fixed = if resolve.is_none() { resolve::fixed(&target) } else { None };
+        // The proxy looks the name up; what we look up is the proxy.
+        let (places, tunnel) = match options.proxy.as_ref().filter(|_| resolve.is_none()) {
+            Some(rules) => through_proxy(&target, rules),
+            None => (target.locations().to_vec(), None),
+        };
+        let fixed = if resolve.is_none() { resolve::fixed(&places) } else { None };
         let service = options.default_config.clone().unwrap_or_default();
         let throttle = service.retry_throttling.map(|config| Arc::new(RetryThrottle::new(config)));
         let authority = options.authority.clone().unwrap_or_else(|| target.authority());
         let resolve = match (&fixed, resolve) {
             (Some(_), _) => None,
             (None, Some(own)) => Some(own),
-            (None, None) => Some(Box::new(System::new(target.clone())) as Box<dyn Resolve>),
+            (None, None) => Some(Box::new(System::new(places)) as Box<dyn Resolve>),
         };
         let breakers =
             options.breaker.clone().map(|config| Breakers::new(config, options.breaker_observer.clone()));
@@ -100,6 +107,7 @@ impl Shared {
                 resolve,
             }),
             resolver: OnceLock::new(),
+            tunnel,
             breakers,
             rate_limit,
             outliers: ArcSwapOption::empty(),
@@ -281,6 +289,24 @@ impl Shared {
         let configured = || self.config.load().service.balancer.clone().map(Policy::Config);
         chosen.or_else(configured).unwrap_or(Policy::Config(BalancerConfig::PickFirst))
     }
+}
+
+/// What a proxy is asked.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) request: Vec<u8>,
+}
+
+/// Where to connect for `target`, and what to ask there, as the rules of proxies have it. Only a single host goes through one:
+/// lists of addresses are somebody's who knows the network.
+fn through_proxy(target: &Target, rules: &ProxyRules) -> (Vec<Location>, Option<Tunnel>) {
+    if let [Location::Host(host)] = target.locations()
+        && let Some(proxy) = rules.proxy_for(host)
+    {
+        let request = connect_request(host, proxy);
+        return (vec![Location::Host(proxy.address().clone())], Some(Tunnel { request }));
+    }
+    (target.locations().to_vec(), None)
 }
 
 impl fmt::Debug for Shared {
