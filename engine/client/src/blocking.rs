@@ -81,7 +81,7 @@ impl BlockingCaller {
         C::Encode: Send,
         C::Decode: Send,
     {
-        wait(self.inner.unary(method, codec, request))
+        self.wait(self.inner.unary(method, codec, request))
     }
 
     /// One request, a stream of responses.
@@ -99,7 +99,7 @@ impl BlockingCaller {
         C::Encode: Send,
         C::Decode: Send,
     {
-        wait(self.inner.server_streaming(method, codec, request)).map(blocking)
+        self.wait(self.inner.server_streaming(method, codec, request)).map(blocking)
     }
 
     /// A stream of requests, one response. The iterator runs on the worker's thread, so it must not block for long.
@@ -118,7 +118,7 @@ impl BlockingCaller {
         I: IntoIterator<Item = C::Encode>,
         I::IntoIter: Send + 'static,
     {
-        wait(self.inner.client_streaming(method, codec, request.map(|items| Iter(items.into_iter()))))
+        self.wait(self.inner.client_streaming(method, codec, request.map(|items| Iter(items.into_iter()))))
     }
 
     /// A stream of requests, a stream of responses. The iterator runs on the worker's thread, so it must not block for long.
@@ -137,7 +137,7 @@ impl BlockingCaller {
         I: IntoIterator<Item = C::Encode>,
         I::IntoIter: Send + 'static,
     {
-        wait(self.inner.bidi(method, codec, request.map(|items| Iter(items.into_iter())))).map(blocking)
+        self.wait(self.inner.bidi(method, codec, request.map(|items| Iter(items.into_iter())))).map(blocking)
     }
 }
 
@@ -163,6 +163,17 @@ struct Unpark(Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
+    }
+}
+
+impl BlockingCaller {
+    fn wait<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        if self.inner.is_here() {
+            return Err(Status::failed_precondition(
+                "a worker cannot wait for a call that it is to make itself: await a client of the worker's own channel",
+            ));
+        }
+        wait(call)
     }
 }
 

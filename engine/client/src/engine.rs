@@ -31,8 +31,8 @@ pub struct Engine {
 }
 
 struct Inner {
-    /// Dropped with the last clone, which ends the workers.
-    handle: Handle,
+    /// Dropped with the last clone, which ends the workers. `None` while it is being dropped.
+    handle: Option<Handle>,
     spawner: Spawner,
     next: AtomicUsize,
 }
@@ -61,13 +61,13 @@ impl Engine {
     pub fn with_config(config: Config) -> Result<Engine, StartError> {
         let handle = corelane_runtime::start_clients(config)?;
         let spawner = handle.spawner();
-        Ok(Engine { inner: Arc::new(Inner { handle, spawner, next: AtomicUsize::new(0) }) })
+        Ok(Engine { inner: Arc::new(Inner { handle: Some(handle), spawner, next: AtomicUsize::new(0) }) })
     }
 
     /// What the workers count.
     #[must_use]
     pub fn counters(&self) -> &ShardSet<WorkerCounters> {
-        self.inner.handle.counters()
+        self.inner.handle().counters()
     }
 
     /// How many workers there are.
@@ -87,10 +87,7 @@ impl Engine {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
-        assert!(
-            self.inner.spawner.current().is_none(),
-            "a worker cannot wait for itself: await the future instead"
-        );
+        assert!(!self.is_here(), "a worker cannot wait for itself: await the future instead");
         let (sender, receiver) = std::sync::mpsc::channel();
         let spawned = self.spawn(move || async move {
             // Nobody waits if the thread has been unwound.
@@ -98,6 +95,11 @@ impl Engine {
         });
         spawned.unwrap_or_else(|status| panic!("{status}"));
         receiver.recv().expect("the future panicked, which the log tells of")
+    }
+
+    /// Whether the calling thread is one of the workers.
+    pub(crate) fn is_here(&self) -> bool {
+        self.inner.spawner.current().is_some()
     }
 
     /// Runs a future on the next worker in turn, and does not wait for it. `make` is called there.
@@ -138,7 +140,26 @@ impl Engine {
 
     /// Ends the engine: calls in flight may finish within `grace`. Comes back at once.
     pub fn drain(&self, grace: Duration) {
-        self.inner.handle.drain(grace);
+        self.inner.handle().drain(grace);
+    }
+}
+
+impl Inner {
+    fn handle(&self) -> &Handle {
+        self.handle.as_ref().expect("it is taken when the engine is dropped")
+    }
+}
+
+/// Waits for the workers, unless one of them is doing this: it cannot wait for itself.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let handle = self.handle.take();
+        if self.spawner.current().is_some() {
+            let ended = std::thread::Builder::new().spawn(move || drop(handle));
+            if let Err(error) = ended {
+                tracing::error!(%error, "cannot start the thread that waits for an engine's end");
+            }
+        }
     }
 }
 

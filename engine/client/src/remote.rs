@@ -181,6 +181,11 @@ impl RemoteCaller {
         self.options.send_max = limit;
     }
 
+    /// Whether the calling thread is a worker of the channel's, which must not wait for a call.
+    pub(crate) fn is_here(&self) -> bool {
+        self.channel.engine.is_here()
+    }
+
     /// Runs `call` on a worker, until it has ended or nobody waits for it any more.
     fn dispatch<M, F, T>(&self, call: M) -> impl Future<Output = Result<T, Status>> + Send + use<M, F, T>
     where

@@ -7,6 +7,7 @@
 //! Does not: choose connections, decode messages, retry. Invariant: a slot lives from its stream's head until its caller has
 //! taken the outcome or given up; an ended slot has no stream.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -250,7 +251,7 @@ impl ClientSession {
         let Some(call) = self.calls.get(key) else { return Ok(()) };
         let Some(stream) = io.wire.stream(call.stream) else { return Ok(()) };
         let mut encoded = Ok(());
-        let _ = stream.send_with(end, |out| encoded = encode(out));
+        let _ = stream.send_with(end, |out| encoded = guarded(out, encode));
         if encoded.is_err() {
             self.give_up(io, key);
         }
@@ -629,6 +630,19 @@ impl Session for ClientSession {
         self.standing.lose(cause);
         self.standing.set_phase(Phase::Closed, Waker::wake);
     }
+}
+
+/// Encodes with a codec that is not ours: whatever it does, no half message stays in the output of a connection that others share.
+#[inline]
+fn guarded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>) -> Result<(), Status> {
+    let start = out.len();
+    catch_unwind(AssertUnwindSafe(|| encode(out))).unwrap_or_else(|panic| {
+        out.truncate(start);
+        let text = panic.downcast_ref::<&str>().copied();
+        let text =
+            text.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why");
+        Err(Status::internal(format!("the codec panicked: {text}")))
+    })
 }
 
 /// Whether requests can be sent.
