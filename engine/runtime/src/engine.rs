@@ -229,6 +229,7 @@ impl Post {
                 receive_bytes: receive_bytes(&self.config),
                 limits: self.config.limits,
                 wire: self.config.wire,
+                tls: self.config.tls,
                 counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
             };
             let prepared = worker::prepare(seed, bell, self.listeners)
@@ -464,6 +465,7 @@ pub async fn run_local<F: SessionFactory>(
         receive_bytes: receive_bytes(&config),
         limits: config.limits,
         wire: config.wire,
+        tls: config.tls,
         counters: counters.writer(0).expect("only here is it taken"),
     };
     let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;

@@ -19,6 +19,7 @@ use crate::session::SessionFactory;
 use crate::signal::Signal;
 use crate::ticker::Ticker;
 use crate::timers::{Target, Timers};
+use crate::tls::{Machine, ServerTls};
 use corelane_memory::{Drained, Key, Slab};
 use corelane_observe::{Limit, WorkerCounters, Writer};
 use corelane_wire::Instant;
@@ -81,6 +82,7 @@ pub(crate) struct Seed {
     pub(crate) home: Arc<Home>,
     pub(crate) limits: Limits,
     pub(crate) wire: WireConfig,
+    pub(crate) tls: Option<ServerTls>,
     pub(crate) receive_bytes: usize,
     pub(crate) counters: Writer<WorkerCounters>,
 }
@@ -90,6 +92,7 @@ pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
     pub(crate) limits: Limits,
     wire: WireConfig,
+    tls: Option<ServerTls>,
     /// Where the seeds of connections come from.
     seeds: RandomState,
     opened: Cell<u64>,
@@ -139,6 +142,7 @@ impl Worker {
             home: seed.home,
             limits: seed.limits,
             wire: seed.wire,
+            tls: seed.tls,
             seeds: RandomState::new(),
             opened: Cell::new(0),
             counters: Rc::new(seed.counters),
@@ -180,6 +184,12 @@ impl Worker {
     /// The settings of a new connection. Each has a seed of its own, which no peer knows.
     pub(crate) fn wire_config(&self) -> WireConfig {
         WireConfig { seed: self.seed(), ..self.wire.clone() }
+    }
+
+    /// What secures a connection that was accepted, and must have done so in time.
+    pub(crate) fn server_tls(&self) -> Option<Box<Machine>> {
+        let tls = self.tls.as_ref()?;
+        Some(Box::new(Machine::server(tls, self.now() + self.limits.tls_handshake)))
     }
 
     /// A number that no peer can guess.

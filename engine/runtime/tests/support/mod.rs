@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod caller;
+pub mod certificates;
 
 use corelane_runtime::{
     Address, Backend, CloseReason, Config, Handle, Io, PeerInfo, Session, SessionFactory, Workers, start,
