@@ -13,10 +13,11 @@ use std::time::Duration;
 use corelane_call::Status;
 use corelane_policy::balance::{Policy, Worker};
 use corelane_policy::cache::CacheConfig;
-use corelane_policy::config::{BalancerConfig, ProxyRules, ServiceConfig, Target};
+use corelane_policy::config::{BalancerConfig, ProxyRules, Security, ServiceConfig, Target};
 use corelane_policy::resilience::{
     Backoff, BackoffConfig, BreakerConfig, BreakerFigures, BreakerMode, RateLimit, RateLimitConfig,
 };
+use corelane_runtime::{ClientTls, TlsConfigError};
 use corelane_wire::Instant;
 
 use crate::guard::BreakerEvent;
@@ -363,6 +364,27 @@ impl ChannelBuilder {
         self
     }
 
+    /// Encrypts connections. The server's certificate must be for the host of the target, or of [`authority`](Self::authority), or
+    /// for [`server_name`](Self::server_name). Targets `https://…` do so with the system's roots if this is not called.
+    ///
+    /// ```no_run
+    /// use corelane_client::{Channel, ClientTls};
+    ///
+    /// let tls = ClientTls::builder().ca_pem(std::fs::read("ca.pem")?).build()?;
+    /// let channel = Channel::builder("dns:///greeter:50051").tls(tls).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.options.tls = Some(tls);
+        self
+    }
+
+    /// The name that the server's certificate must have, where it is not the target's.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.options.server_name = Some(name.into());
+        self
+    }
+
     /// Connects through proxies by these rules, in place of those of the environment (`grpc_proxy`, `https_proxy`, `http_proxy`,
     /// `no_grpc_proxy`, `no_proxy`). Targets of a single host go through a proxy, lists of addresses never do.
     pub fn proxy(mut self, rules: ProxyRules) -> Self {
@@ -393,6 +415,20 @@ impl ChannelBuilder {
         }
         let target = Target::parse(&self.target).map_err(|error| BuildError::Target(error.to_string()))?;
         let mut options = self.options;
+        match (target.security(), &options.tls) {
+            (Some(Security::Tls), None) => {
+                let tls = ClientTls::builder().roots_native().build();
+                let refused =
+                    |error: TlsConfigError| BuildError::Option { name: "tls", reason: error.to_string() };
+                options.tls = Some(tls.map_err(refused)?);
+            }
+            (Some(Security::Plaintext), Some(_)) => {
+                let reason =
+                    "the target says http, which is plaintext: write https, or another scheme".to_owned();
+                return Err(BuildError::Option { name: "tls", reason });
+            }
+            _ => {}
+        }
         if options.proxy.is_none() {
             let rules = ProxyRules::from_environment(|name| std::env::var(name).ok());
             let rules =

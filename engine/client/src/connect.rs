@@ -34,6 +34,13 @@ async fn attempt(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) 
     if let Some(tunnel) = &shared.tunnel {
         open_tunnel(&dialed, tunnel).await.map_err(|reason| Cause::Proxy { reason: reason.into() })?;
     }
+    let dialed = match &shared.tls {
+        None => dialed,
+        Some((tls, name)) => {
+            let secured = dialed.secure(tls, name).await;
+            secured.map_err(|error| Cause::Tls { reason: error.to_string().into() })?
+        }
+    };
     let standing = Standing::new(waiters);
     let keepalive = shared.options.keepalive.map(|mut config| {
         config.time = shared.keepalive_time();
@@ -48,11 +55,12 @@ async fn attempt(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) 
     if phase == Phase::Ready {
         return Ok(pooled);
     }
-    let reason = match pooled.standing.loss() {
-        Some(cause) => cause.to_string().into(),
-        None => Arc::from("it went away at once"),
-    };
-    Err(Cause::Handshake { reason })
+    Err(match pooled.standing.loss() {
+        // TLS 1.3 says only now that our certificate is not welcome.
+        Some(cause @ Cause::Tls { .. }) => cause,
+        Some(cause) => Cause::Handshake { reason: cause.to_string().into() },
+        None => Cause::Handshake { reason: "it went away at once".into() },
+    })
 }
 
 /// Asks the proxy at the other end for a connection to the server.

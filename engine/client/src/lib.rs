@@ -30,6 +30,8 @@ mod state;
 mod time;
 mod waiters;
 
+pub use corelane_runtime::{ClientTls, ClientTlsBuilder, TlsConfigError};
+
 pub use blocking::{BlockingCaller, BlockingStreaming};
 pub use call::WaitForReady;
 pub use caller::{Caller, DECODING_SIZE_MAX};

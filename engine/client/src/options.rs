@@ -7,7 +7,7 @@ use corelane_policy::balance::Policy;
 use corelane_policy::cache::CacheConfig;
 use corelane_policy::config::{ProxyRules, ServiceConfig};
 use corelane_policy::resilience::{BackoffConfig, BreakerConfig, RateLimitConfig};
-use corelane_runtime::DialOptions;
+use corelane_runtime::{ClientTls, DialOptions};
 use corelane_wire::connection::Config as WireConfig;
 
 use crate::guard::BreakerObserver;
@@ -59,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) retries: Retries,
     pub(crate) retry_buffer_bytes: usize,
     pub(crate) resolve_interval: Duration,
+    pub(crate) tls: Option<ClientTls>,
+    pub(crate) server_name: Option<String>,
     pub(crate) proxy: Option<ProxyRules>,
     pub(crate) breaker: Option<BreakerConfig>,
     pub(crate) breaker_observer: Option<BreakerObserver>,
@@ -105,6 +107,8 @@ impl Default for Options {
             retries: Retries::ByPolicy,
             retry_buffer_bytes: RETRY_BUFFER_BYTES,
             resolve_interval: RESOLVE_INTERVAL_MIN,
+            tls: None,
+            server_name: None,
             proxy: None,
             breaker: None,
             breaker_observer: None,

@@ -618,6 +618,7 @@ impl Session for ClientSession {
     fn closed(&mut self, reason: &CloseReason) {
         let cause = match reason {
             CloseReason::Protocol(error) => Cause::Protocol { reason: error.to_string().into() },
+            CloseReason::Tls(error) => Cause::Tls { reason: error.to_string().into() },
             CloseReason::Shutdown => Cause::WorkerEnded,
             other => Cause::ConnectionLost { reason: Arc::from(other.to_string()) },
         };

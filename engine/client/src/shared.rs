@@ -16,6 +16,8 @@ use corelane_policy::balance::{self, EndpointInfo, Policy, Publisher};
 use corelane_policy::config::{BalancerConfig, Location, ProxyRules, ServiceConfig, Target, connect_request};
 use corelane_policy::resilience::{RateLimit, RetryThrottle};
 
+use corelane_runtime::ClientTls;
+
 use crate::Cause;
 use crate::credentials::ChannelSecurity;
 use crate::guard::{Breakers, Outliers, outlier_config};
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     version: AtomicU64,
     control: Mutex<Control>,
     resolver: OnceLock<Resolver>,
+    /// How connections are encrypted, if they are, and the name that the server's certificate must have.
+    pub(crate) tls: Option<(ClientTls, String)>,
     /// How connections go through a proxy, if they do: the endpoints are the proxy's then.
     pub(crate) tunnel: Option<Tunnel>,
     pub(crate) breakers: Option<Breakers>,
@@ -86,6 +90,10 @@ impl Shared {
         let service = options.default_config.clone().unwrap_or_default();
         let throttle = service.retry_throttling.map(|config| Arc::new(RetryThrottle::new(config)));
         let authority = options.authority.clone().unwrap_or_else(|| target.authority());
+        let tls = options.tls.clone().map(|tls| {
+            let name = options.server_name.clone().unwrap_or_else(|| host_of(&authority).to_owned());
+            (tls, name)
+        });
         let resolve = match (&fixed, resolve) {
             (Some(_), _) => None,
             (None, Some(own)) => Some(own),
@@ -107,6 +115,7 @@ impl Shared {
                 resolve,
             }),
             resolver: OnceLock::new(),
+            tls,
             tunnel,
             breakers,
             rate_limit,
@@ -130,7 +139,7 @@ impl Shared {
 
     /// Whether connections are encrypted.
     pub(crate) fn security(&self) -> ChannelSecurity {
-        ChannelSecurity::Plaintext
+        if self.tls.is_some() { ChannelSecurity::Tls } else { ChannelSecurity::Plaintext }
     }
 
     /// `:scheme`.
@@ -288,6 +297,14 @@ impl Shared {
         let chosen = self.options.policy.clone();
         let configured = || self.config.load().service.balancer.clone().map(Policy::Config);
         chosen.or_else(configured).unwrap_or(Policy::Config(BalancerConfig::PickFirst))
+    }
+}
+
+/// The host of an authority, without the port and an IPv6 address's brackets.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or(authority),
     }
 }
 
