@@ -38,7 +38,7 @@ pub(crate) fn subscribe<C: Codec>(
     let origin = Rc::new(Origin { endpoint: "".into(), attempt: 1, began: now() });
     let opened = pooled.link.with(|session, io| {
         let (deadline, receive_max) = (Instant::MAX, MESSAGE_MAX);
-        let opening = Opening { head: &head, deadline, receive_max, accept: encodings.accept };
+        let opening = Opening { head: &head, more: None, deadline, receive_max, accept: encodings.accept };
         let key = session.open_many(io, &opening, EndStream::No, inbound.clone(), origin).ok()?;
         let encoded = session.send(io, key, EndStream::Yes, |out| {
             encode_message(codec, message, Encoding::Identity, MESSAGE_MAX, out)

@@ -27,6 +27,9 @@ use crate::shared::{Resolution, Shared};
 use crate::waiters::Waiters;
 use crate::{Cause, ConnectivityState, Method, orca};
 
+/// Methods that are found by the place of their path.
+const RECENT_MAX: usize = 16;
+
 /// How often connections are looked over for idle ones.
 const TIDY: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,8 @@ pub(crate) struct Local {
     /// Calls that wait until something about the endpoints changes.
     pub(crate) waiting: Rc<Waiters>,
     methods: RefCell<HashMap<&'static str, Rc<MethodState>>>,
+    /// Those found last.
+    recent: RefCell<Vec<Rc<MethodState>>>,
     /// The version of endpoints and config that was taken.
     pub(crate) version: Cell<u64>,
     /// Something was called: the names are being resolved, the policy connects.
@@ -82,6 +87,7 @@ impl Local {
             pools: RefCell::default(),
             waiting: Rc::default(),
             methods: RefCell::default(),
+            recent: RefCell::default(),
             version: Cell::new(0),
             awake: Cell::new(false),
             used: Cell::new(now()),
@@ -101,9 +107,29 @@ impl Local {
 
     /// What is known of a method here.
     pub(crate) fn method(self: &Rc<Self>, method: Method) -> Rc<MethodState> {
-        if let Some(known) = self.methods.borrow().get(method.path()) {
-            return known.clone();
+        // The path of one stub is at the same place each time; to compare places is a tenth of hashing.
+        let recent = self
+            .recent
+            .borrow()
+            .iter()
+            .find(|known| std::ptr::eq(known.method.path(), method.path()))
+            .cloned();
+        if let Some(known) = recent {
+            return known;
         }
+        self.method_by_name(method)
+    }
+
+    fn method_by_name(self: &Rc<Self>, method: Method) -> Rc<MethodState> {
+        let known = self.methods.borrow().get(method.path()).cloned();
+        let state = known.unwrap_or_else(|| self.new_method(method));
+        let mut recent = self.recent.borrow_mut();
+        recent.truncate(RECENT_MAX - 1);
+        recent.insert(0, state.clone());
+        state
+    }
+
+    fn new_method(&self, method: Method) -> Rc<MethodState> {
         let state = Rc::new(MethodState::new(method));
         self.methods.borrow_mut().insert(method.path(), state.clone());
         state

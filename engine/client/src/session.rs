@@ -42,6 +42,8 @@ pub(crate) type ClientLink = Link<ClientSession>;
 /// What is known of a call when its stream is opened.
 pub(crate) struct Opening<'a> {
     pub(crate) head: &'a FieldList,
+    /// Fields of this call's own.
+    pub(crate) more: Option<&'a FieldList>,
     /// [`Instant::MAX`] without one.
     pub(crate) deadline: Instant,
     pub(crate) receive_max: usize,
@@ -194,7 +196,7 @@ impl ClientSession {
         if self.standing.phase() != Phase::Ready {
             return Err(Unopened::Leaving);
         }
-        let stream = match io.wire.open(opening.head, end) {
+        let stream = match io.wire.open_template(opening.head, opening.more, end) {
             Ok(stream) => stream,
             Err(OpenError::Full) => return Err(Unopened::Full),
             Err(OpenError::GoingAway | OpenError::Exhausted) => {

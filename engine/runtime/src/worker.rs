@@ -45,6 +45,12 @@ pub(crate) fn current() -> Option<Rc<Worker>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
+/// The time of this turn, on a worker.
+#[inline]
+pub(crate) fn now() -> Option<Instant> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(|worker| worker.now())).ok().flatten()
+}
+
 /// Delivers a wake if this thread is the worker `home`; says whether it was.
 pub(crate) fn wake_here(home: u64, connection: Key, slot: u32) -> bool {
     let delivered = CURRENT.try_with(|current| match &*current.borrow() {

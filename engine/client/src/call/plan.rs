@@ -106,19 +106,19 @@ impl Plan {
         }
     }
 
-    /// Calls `with` with the head of an attempt; `previous` is how many went before, in words.
+    /// Calls `with` with the head of an attempt: what all calls of the method have, and what only this one has; `previous` is how
+    /// many attempts went before, in words.
     #[inline]
     pub(crate) fn with_head<R>(
         &self,
         now: Instant,
         previous: Option<&str>,
-        with: impl FnOnce(&FieldList) -> R,
+        with: impl FnOnce(&FieldList, Option<&FieldList>) -> R,
     ) -> R {
         if self.deadline == Instant::MAX && self.metadata.is_empty() && previous.is_none() {
-            return with(&self.head);
+            return with(&self.head, None);
         }
         let mut fields = corelane_call::take_fields();
-        fields.copy_from(&self.head);
         if self.deadline < Instant::MAX {
             let mut value = [0; 16];
             let left = self.deadline.since(now).max(Duration::from_nanos(1));
@@ -129,7 +129,7 @@ impl Plan {
             fields.push(PREVIOUS_ATTEMPTS_NAME.as_bytes(), previous.as_bytes());
         }
         self.metadata.append_to(&mut fields);
-        let result = with(&fields);
+        let result = with(&self.head, Some(&fields));
         corelane_call::give_fields(fields);
         result
     }

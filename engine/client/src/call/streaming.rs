@@ -174,9 +174,10 @@ async fn open<C: Codec>(
     let encodings = plan.encodings;
     let placed = place(plan, number, avoid, |session, io, pool| {
         let now = io.now;
-        plan.with_head(now, previous, |head| {
+        plan.with_head(now, previous, |head, more| {
             let opening = Opening {
                 head,
+                more,
                 deadline: plan.deadline,
                 receive_max: plan.receive_max,
                 accept: encodings.accept,

@@ -168,9 +168,9 @@ pub(crate) async fn attempt<C: Codec>(
     let encodings = plan.encodings;
     let placed = place(plan, number, avoid, |session, io, _| {
         let now = io.now;
-        plan.with_head(now, previous, |head| {
+        plan.with_head(now, previous, |head, more| {
             let (deadline, receive_max) = (plan.deadline, plan.receive_max);
-            let opening = Opening { head, deadline, receive_max, accept: encodings.accept };
+            let opening = Opening { head, more, deadline, receive_max, accept: encodings.accept };
             let key = session.open_one(io, &opening, EndStream::No)?;
             encoded = session.send(io, key, EndStream::Yes, |out| {
                 encode_message(codec, message, encodings.send, plan.send_max, out)
