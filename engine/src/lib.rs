@@ -179,6 +179,14 @@ pub mod client {
     }
 }
 
+/// Securing connections: who one is, and whom one believes. Configurations are made from PEM, and complain when they are made.
+pub mod tls {
+    pub use corelane_runtime::{
+        CertificateFault, ClientAuth, ClientTls, ClientTlsBuilder, ServerTls, ServerTlsBuilder,
+        TlsConfigError, TlsError,
+    };
+}
+
 /// What a handler may ask of the worker that runs it: the time, a pause, a fair yield.
 pub mod time {
     pub use corelane_runtime::{Sleep, now, sleep, sleep_until, yield_now};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use corelane_call::{AsyncInterceptor, Interceptor, Interceptors};
 use corelane_runtime::limits::RECEIVE_BYTES;
-use corelane_runtime::{Backend, Config, LocalListener, PortSharing, Workers};
+use corelane_runtime::{Backend, Config, LocalListener, PortSharing, ServerTls, Workers};
 
 use crate::address::ToAddresses;
 use crate::error::{ServeError, StartError};
@@ -72,6 +72,14 @@ impl Builder {
     #[must_use]
     pub fn backend(mut self, backend: Backend) -> Builder {
         self.config.backend = backend;
+        self
+    }
+
+    /// Secures the connections of all addresses; without it they are plaintext. A handshake has
+    /// [`TLS_HANDSHAKE`](corelane_runtime::limits::TLS_HANDSHAKE).
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Builder {
+        self.config.tls = Some(tls);
         self
     }
 

@@ -158,7 +158,10 @@ impl<S: Session> Driver<S> {
             self.input.consume(consumed);
         }
         if self.input.is_ended() && self.input.starved {
-            self.close(&CloseReason::PeerClosed, FLUSH, Duration::ZERO);
+            // An alert is shorter than the head of a frame.
+            let is_tls = is_record(self.input.unread());
+            let reason = if is_tls { CloseReason::TlsPeer } else { CloseReason::PeerClosed };
+            self.close(&reason, FLUSH, Duration::ZERO);
         }
     }
 
