@@ -82,7 +82,9 @@
 //! | `corelane-wire` | HTTP/2, HPACK and gRPC framing as a value: bytes and time in, events and bytes out; `no_std`, no unsafe |
 //! | `corelane-runtime` | a pinned thread and all it owns: listener, connection drivers, wakers, timers, io_uring or epoll |
 //! | `corelane-call` | what one call is made of: requests, responses, streams of messages, codecs, compression, interceptors |
+//! | `corelane-policy` | what a client decides, as values: balancing, retries, hedging, breakers, outlier detection, service config |
 //! | `corelane-server` | builder, router, the four shapes of a call, admission, drain |
+//! | `corelane-client` | channels: names, pools of connections, calls with their attempts; callers on a worker and on any thread |
 //! | `corelane` | this façade, the one crate that users name |
 //!
 //! # The life of a unary call
@@ -93,11 +95,19 @@
 //! write carries everything that the connection has produced. A handler that waits is polled again when its waker was
 //! called. In the steady state nothing of this allocates.
 //!
+//! # The life of a call that we make
+//!
+//! A call's future is polled → the policy picks an endpoint, from a list that is read without a lock → a connection of this
+//! worker's pool takes the call: its head, made once for each method, and its message are written into the connection's output,
+//! at once → when the turn ends, one write carries what all callers have produced → the answer is kept in the call's slot and
+//! its caller woken → the message is decoded in the caller's own poll. No task stands between a caller and a connection, and
+//! dropping the future resets the stream.
+//!
 //! # Does not
 //!
 //! Own `main`, signals, the logger or the allocator: a server is started and stopped by a handle, and several live in one
-//! process. Speak HTTP/1.1 or TLS, call other services, discover them or balance between them: those are layers to come. Share
-//! anything between workers: state that must be common is the service's to share.
+//! process. Speak HTTP/1.1, or TLS as a server: those are layers to come. Share anything between workers but what is said to be
+//! shared (a channel's endpoints, breakers and budgets): state that must be common is the service's to share.
 
 pub use corelane_call::{
     AsyncInterceptor, BoxFuture, CallParts, Code, Codec, Encoding, EncodingSet, Ending, Extensions,
@@ -120,13 +130,53 @@ pub mod server {
     };
 }
 
-/// Calling: channels, callers, and where a call failed.
+/// Calling: channels, how they choose and retry, and where a call failed.
+///
+/// On a worker (in a handler, or in a future that [`Engine::block_on`](client::Engine::block_on) runs there):
+///
+/// ```no_run
+/// use corelane::client::{Channel, Engine, Workers};
+/// # struct GreeterClient;
+/// # impl GreeterClient {
+/// #     fn new(_: Channel) -> Self { GreeterClient }
+/// #     async fn say_hello(&self, _: String) -> Result<corelane::Response<String>, corelane::Status> { unimplemented!() }
+/// # }
+///
+/// let engine = Engine::start(Workers::Count(1))?;
+/// let reply = engine.block_on(|| async {
+///     let client = GreeterClient::new(Channel::connect("dns:///greeter:50051").await?);
+///     client.say_hello("core".to_owned()).await.map(corelane::Response::into_inner)
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Generated code has the same methods on two more types: `GreeterHandle`, for any thread and any async runtime, and
+/// `BlockingGreeterClient`.
 pub mod client {
-    pub use corelane_client::{
-        Answer, BlockingCaller, BlockingStreaming, BuildError, Caller, Cause, Channel, ChannelBuilder,
-        ConnectivityState, Engine, Failure, Idempotency, Method, RemoteCaller, RemoteChannel,
-        RemoteStreaming, SharedChannel,
-    };
+    pub use corelane_client::*;
+    pub use corelane_policy::config::{ProxyError, ProxyRules};
+    pub use corelane_runtime::{Backend, DialOptions, StartError, Workers, spawn_local};
+    pub use corelane_wire::connection::Config as WireConfig;
+
+    /// Where calls go: policies, and the trait for one's own.
+    pub mod balance {
+        pub use corelane_policy::balance::{
+            Balancer, BalancerFactory, Call, EndpointInfo, EndpointKey, Pick, Policy, Readiness, View,
+        };
+        pub use corelane_policy::config::{
+            BalancerConfig, FailurePercentage, OutlierDetectionConfig, SuccessRate, WeightedRoundRobinConfig,
+        };
+    }
+
+    /// When calls are not sent, or sent again: the numbers of breakers, back-offs, rate limits and the response cache.
+    pub mod resilience {
+        pub use corelane_policy::cache::{CacheConfig, CacheFigures};
+        pub use corelane_policy::config::{HedgingPolicy, RetryPolicy, RetryThrottling};
+        pub use corelane_policy::resilience::{
+            BackoffConfig, BreakerCause, BreakerChange, BreakerConfig, BreakerFigures, BreakerMode,
+            BreakerState, BreakerWindow, RateLimitConfig, SlowCalls, Stop,
+        };
+    }
 }
 
 /// What a handler may ask of the worker that runs it: the time, a pause, a fair yield.

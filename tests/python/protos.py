@@ -30,9 +30,8 @@ def load(root, *names):
 def _import(path):
     """Like importlib's, but for a package whose first folder is also that of an installed package, as `grpc/testing` is."""
     first, _, _ = path.partition(".")
-    installed = sys.modules.get(first)
-    if installed is not None and hasattr(installed, "__path__"):
-        folder = str(Path(_SCRATCH.name) / first)
-        if folder not in installed.__path__:
-            installed.__path__.append(folder)
+    folder = str(Path(_SCRATCH.name) / first)
+    search = importlib.import_module(first).__path__
+    if folder not in search:
+        search.append(folder)
     return importlib.import_module(path)

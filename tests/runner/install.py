@@ -14,6 +14,8 @@ REQUIREMENTS = ROOT / "tests/requirements.txt"
 # `go install` takes these with the versions of their own go.mod. h2spec has none, so ours pins what it is built from.
 GO_TOOLS = {
     "interop-client": "google.golang.org/grpc/interop/client@v1.85.0",
+    "interop-server": "google.golang.org/grpc/interop/server@v1.85.0",
+    "http2-client": "google.golang.org/grpc/interop/http2@v1.85.0",
     "connectconformance": "connectrpc.com/conformance/cmd/connectconformance@v1.0.5",
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
 }

@@ -67,9 +67,13 @@ def interop(report):
                 report.succeeds(f"interop {backend} {case}", words, seconds=150)
 
 
-def _python_checks(report, label, words, seconds=300):
+def python_checks(report, label, words, seconds=300):
     """A script of tests/python: it prints one `ok NAME` or `FAILED NAME: why` for each check."""
-    code, output = report.command(words, seconds=seconds)
+    verdicts(report, label, *report.command(words, seconds=seconds))
+
+
+def verdicts(report, label, code, output):
+    """Counts what such a script has printed."""
     checks = re.findall(r"^(ok|FAILED) (.*)$", output, re.M)
     for verdict, name in checks:
         report.check(f"{label} {name}", verdict == "ok")
@@ -83,21 +87,27 @@ def compression(report):
     for backend in backends(report):
         with Server(report, "interop-server", "--port", 0, backend=backend) as server:
             script = ROOT / "tests/python/interop_compression.py"
-            _python_checks(report, f"compression {backend}", [python, script, server.address, ROOT / "proto"])
+            python_checks(report, f"compression {backend}", [python, script, server.address, ROOT / "proto"])
 
 
 def conformance(report):
-    judge = install.go_tool("connectconformance")
     for backend in backends(report):
-        words = [judge, "--mode", "server", "--conf", ROOT / "tests/conformance.yaml", "--", program("conformance-server")]
-        code, output = report.command(words, seconds=900, environment={"CORELANE_BACKEND": backend})
-        sums = re.search(r"^(\d+) passed, (\d+) failed", output, re.M)
-        if not sums:
-            report.check(f"connectconformance on {backend}", False, f"exit code {code}\n{tail(output)}")
-            continue
-        passed, failed = int(sums.group(1)), int(sums.group(2))
-        report.count(passed, failed, f"connectconformance on {backend}: " + "\n".join(re.findall(r"^FAILED: .*", output, re.M)[:60]))
-        report.check(f"connectconformance on {backend} is content", code == 0, f"exit code {code}\n{tail(output)}")
+        connectconformance(report, "server", ROOT / "tests/conformance.yaml", "conformance-server", backend)
+
+
+def connectconformance(report, mode, configuration, name, backend):
+    """The suite in one of its modes, against the program of ours that goes with it."""
+    judge = install.go_tool("connectconformance")
+    words = [judge, "--mode", mode, "--conf", configuration, "--", program(name)]
+    code, output = report.command(words, seconds=900, environment={"CORELANE_BACKEND": backend})
+    label = f"connectconformance in {mode} mode on {backend}"
+    sums = re.search(r"^(\d+) passed, (\d+) failed", output, re.M)
+    if not sums:
+        report.check(label, False, f"exit code {code}\n{tail(output)}")
+        return
+    passed, failed = int(sums.group(1)), int(sums.group(2))
+    report.count(passed, failed, f"{label}: " + "\n".join(re.findall(r"^FAILED: .*", output, re.M)[:60]))
+    report.check(f"{label} is content", code == 0, f"exit code {code}\n{tail(output)}")
 
 
 def hpack(report):
@@ -105,6 +115,3 @@ def hpack(report):
     if not script.exists():
         raise Missing("tests/corpus/hpack/check.py")
     report.succeeds("the HPACK corpus agrees with Python's hpack", [install.python(), script], seconds=300)
-
-
-python_checks = _python_checks

@@ -32,18 +32,19 @@ def io_uring_is_allowed():
 class Server:
     """A server on a free port of the loopback; a context manager. Leaving it is a check too: SIGTERM must end it cleanly."""
 
-    def __init__(self, report, name, *arguments, backend=None, ends_by="its own choice"):
+    def __init__(self, report, name, *arguments, backend=None, ends_by="its own choice", words=None):
         self.report, self.name, self.backend = report, name, backend
         self.code_wanted = 0 if ends_by == "its own choice" else -signal.SIGTERM
         self.ended = False  # set by whoever has ended the server and checked how it took that
-        self.words = [str(program(name)), *map(str, arguments)]
+        self.words = list(map(str, words or [program(name), *arguments]))
+        self.environment = {"CORELANE_BACKEND": backend} if backend else {}
         self.output = ""
         self.port = 0
 
     def __enter__(self):
         if self.backend == "uring" and not io_uring_is_allowed():
             raise Missing("io_uring (the kernel or the container forbids it)")
-        environment = os.environ | ({"CORELANE_BACKEND": self.backend} if self.backend else {})
+        environment = os.environ | self.environment
         self.report.log.write(f"$ {' '.join(self.words)} (backend {self.backend or 'auto'})\n")
         self.process = subprocess.Popen(self.words, cwd=ROOT, env=environment, text=True, errors="replace", bufsize=1,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -91,3 +92,14 @@ class Server:
     @property
     def address(self):
         return f"127.0.0.1:{self.port}"
+
+
+class Foreign(Server):
+    """A server of somebody else's for a client of ours. It must outlive its clients; how it ends is its own affair."""
+
+    def __init__(self, report, name, words, environment=None):
+        super().__init__(report, name, words=words)
+        self.environment = environment or {}
+
+    def _judge(self, died, _code):
+        self.report.check(f"{self.name} outlives our client", died is None, f"it ended with {died}: {self.output[-1500:]}")

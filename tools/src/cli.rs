@@ -1,12 +1,15 @@
 //! The flags.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use corelane::server::{Address, Backend, Workers};
+
+use crate::bench::Bench;
 
 /// Serves gRPC, one pinned thread for each core.
 #[derive(Debug, Parser)]
@@ -20,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the example: users and orders, kept in memory.
     Serve(Serve),
+    /// Measure a server under load.
+    Bench(Box<Bench>),
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +114,21 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number).map_err(|_| "give a number of seconds, at least 0".to_owned())
 }
 
+/// Reads the flags and refuses those that make no sense together.
+///
+/// # Errors
+/// What is wrong with them, or a wish for help.
+pub(crate) fn parse_from<T>(words: impl IntoIterator<Item = T>) -> Result<Cli, clap::Error>
+where
+    T: Into<OsString> + Clone,
+{
+    let cli = Cli::try_parse_from(words)?;
+    if let Command::Bench(bench) = &cli.command {
+        bench.check().map_err(|reason| Cli::command().error(ErrorKind::ArgumentConflict, reason))?;
+    }
+    Ok(cli)
+}
+
 /// Shows help, or says in one line what is wrong with the flags; the exit code says which.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     match error.kind() {
@@ -158,7 +178,6 @@ mod tests {
 
     #[test]
     fn the_flags_are_sound() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 }

@@ -1,24 +1,25 @@
-//! The `corelane` command: `serve` runs the example server.
+//! The `corelane` command: `serve` runs the example server, `bench` measures one under load.
 //!
 //! A wrong flag ends it with one line and exit code 2, whatever else goes wrong with one line and exit code 1.
 
+mod bench;
 mod cli;
 mod example;
 mod serve;
 
+use std::env;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse_from(env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return cli::explain(&error),
     };
     let done = match cli.command {
         Command::Serve(options) => serve::run(options),
+        Command::Bench(options) => bench::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,8 +11,9 @@
 //!
 //! Does not: talk to the connection. The session takes what [`Inbound::take_credit`] says and credits the window itself.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use corelane_wire::grpc::{DeframeError, Deframer, Encoding, Metadata, Status};
@@ -44,7 +45,21 @@ pub struct Inbound {
     state: RefCell<State>,
     /// The reader's task; kept from wake to wake, since a clone costs an atomic.
     waker: Cell<Option<Waker>>,
+    /// Who is told what the reader does, where nobody polls the reader himself and could ask afterwards.
+    source: OnceCell<Rc<dyn Source>>,
 }
+
+/// Where a client's messages come from. Neither method is called while the inbound half is borrowed.
+pub trait Source {
+    /// The reader is done with so many bytes.
+    fn consumed(&self, bytes: u32);
+
+    /// The reader will not ask again.
+    fn abandoned(&self);
+}
+
+/// Octets below which credit is not passed on while the reader still has messages to take: half of what a frame carries.
+const CREDIT_BATCH: usize = 8 * 1024;
 
 #[derive(Default)]
 struct State {
@@ -94,6 +109,14 @@ impl Inbound {
         Inbound::default()
     }
 
+    /// A client's: `source` is told what the reader does.
+    #[must_use]
+    pub fn with_source(source: Rc<dyn Source>) -> Inbound {
+        let inbound = Inbound::default();
+        let _ = inbound.source.set(source);
+        inbound
+    }
+
     /// Takes the payload of a DATA frame and wakes the reader if it waits.
     pub fn push(&self, payload: &[u8]) {
         if payload.is_empty() {
@@ -105,7 +128,7 @@ impl Inbound {
                 state.credit += payload.len();
                 return;
             }
-            state.deframer.get_or_insert_with(|| Deframer::from_buffer(pool::take())).push(payload);
+            state.deframer.get_or_insert_with(|| Deframer::from_buffer(pool::take_buffer())).push(payload);
         }
         self.wake();
     }
@@ -191,6 +214,28 @@ impl Inbound {
         max: usize,
         decode: impl FnOnce(&[u8]) -> Result<T, Status>,
     ) -> Poll<Result<Option<T>, Status>> {
+        let polled = self.poll_state(cx, encoding, max, decode);
+        if let Some(source) = self.source.get() {
+            self.pay(&**source, polled.is_pending());
+        }
+        polled
+    }
+
+    /// Tells the source what the reader is done with, when that is worth telling or the reader has run dry.
+    fn pay(&self, source: &dyn Source, dry: bool) {
+        let due = self.state.borrow().credit;
+        if due >= CREDIT_BATCH || dry && due > 0 {
+            source.consumed(self.take_credit());
+        }
+    }
+
+    fn poll_state<T>(
+        &self,
+        cx: &mut Context<'_>,
+        encoding: Encoding,
+        max: usize,
+        decode: impl FnOnce(&[u8]) -> Result<T, Status>,
+    ) -> Poll<Result<Option<T>, Status>> {
         let state = &mut *self.state.borrow_mut();
         let outcome = match state.deframer.as_mut().map_or(Ok(None), |deframer| deframer.next(max)) {
             Ok(Some(message)) => {
@@ -234,6 +279,9 @@ impl Inbound {
     pub fn abandon(&self) {
         self.state.borrow_mut().discard();
         self.waker.take();
+        if let Some(source) = self.source.get() {
+            source.abandoned();
+        }
     }
 
     /// Keeps `waker` for the next push, without a clone where it is the one from last time.
@@ -288,7 +336,7 @@ impl State {
     /// Leaves the buffer to another stream of this thread.
     fn release(&mut self) {
         if let Some(deframer) = self.deframer.take() {
-            pool::give(deframer.into_buffer());
+            pool::give_buffer(deframer.into_buffer());
         }
     }
 }

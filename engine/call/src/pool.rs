@@ -1,7 +1,7 @@
 //! Buffers that one call leaves to the next on the same thread.
 //!
 //! Bounded twice: a buffer that grew past [`BUFFER_BYTES_MAX`] is freed, and no more than [`BUFFERS_MAX`] are kept, so a
-//! thread never holds more than 4 MiB here, and as much in field lists. `memory`'s pool does not fit: it lends buffers of
+//! thread never holds more than 16 MiB here, and 4 MiB in field lists. `memory`'s pool does not fit: it lends buffers of
 //! one fixed size and counts those that are out, while these grow with what they hold and may end with their call.
 
 use std::cell::{Cell, RefCell};
@@ -11,7 +11,7 @@ use corelane_wire::FieldList;
 /// The largest buffer worth keeping: the default window of a stream, so a reader that keeps up never frees one.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How many are kept on each thread.
-const BUFFERS_MAX: usize = 64;
+const BUFFERS_MAX: usize = 256;
 /// The largest scratch buffer worth keeping: one for each thread, for messages before or after compression.
 const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
 
@@ -28,13 +28,14 @@ thread_local! {
 }
 
 /// An empty buffer, with the capacity that an earlier call left if there is one.
-pub(crate) fn take() -> Vec<u8> {
+#[must_use]
+pub fn take_buffer() -> Vec<u8> {
     // While the thread ends its locals are gone; what is dropped then works without the pool.
     BUFFERS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
 /// Leaves `buffer` to a later call, or frees it.
-pub(crate) fn give(mut buffer: Vec<u8>) {
+pub fn give_buffer(mut buffer: Vec<u8>) {
     if buffer.capacity() == 0 || buffer.capacity() > BUFFER_BYTES_MAX {
         return;
     }
@@ -57,7 +58,7 @@ pub fn take_fields() -> Box<FieldList> {
 
 /// Leaves `fields` to a later call, or frees it.
 #[inline]
-pub(crate) fn give_fields(mut fields: Box<FieldList>) {
+pub fn give_fields(mut fields: Box<FieldList>) {
     if fields.capacity_bytes() > FIELDS_BYTES_MAX {
         return;
     }
@@ -87,17 +88,17 @@ mod tests {
 
     #[test]
     fn keeps_small_buffers_and_frees_large_ones() {
-        give(Vec::with_capacity(100));
-        assert!(take().capacity() >= 100);
-        assert_eq!(take().capacity(), 0);
-        give(Vec::with_capacity(BUFFER_BYTES_MAX + 1));
-        assert_eq!(take().capacity(), 0);
+        give_buffer(Vec::with_capacity(100));
+        assert!(take_buffer().capacity() >= 100);
+        assert_eq!(take_buffer().capacity(), 0);
+        give_buffer(Vec::with_capacity(BUFFER_BYTES_MAX + 1));
+        assert_eq!(take_buffer().capacity(), 0);
     }
 
     #[test]
     fn keeps_a_bounded_number() {
         for _ in 0..=BUFFERS_MAX {
-            give(Vec::with_capacity(1));
+            give_buffer(Vec::with_capacity(1));
         }
         assert_eq!(BUFFERS.with(|pool| pool.borrow().len()), BUFFERS_MAX);
     }

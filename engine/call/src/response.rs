@@ -33,6 +33,11 @@ impl ReplyParts {
     }
 }
 
+/// The response's message came compressed: an extension of a unary response that a client has received. For a stream, ask
+/// [`Streaming::last_was_compressed`](crate::Streaming::last_was_compressed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WasCompressed;
+
 /// A message (or a stream of them) and what the handler sends along.
 ///
 /// ```

@@ -75,6 +75,12 @@ impl<T> Streaming<T> {
         Ok(self.inbound.take_trailers())
     }
 
+    /// The trailing metadata, if it is here: after the last message. `None` where there was none, or when it was taken before.
+    #[must_use]
+    pub fn take_trailers(&self) -> Option<Metadata> {
+        self.inbound.take_trailers()
+    }
+
     /// Whether the last message came compressed; `false` before the first.
     #[must_use]
     pub fn last_was_compressed(&self) -> bool {

@@ -1,20 +1,62 @@
 //! What a generated client holds: a channel, and how its calls are made.
 
-use corelane_call::{Codec, Encoding, Interceptor, Request, Response, Status, Stream, Streaming};
+use std::fmt;
+use std::rc::Rc;
 
-use crate::{Channel, Method};
+use corelane_call::{
+    AsyncInterceptor, CallParts, Codec, CompressionSwitch, Encoding, EncodingSet, Ending, Interceptor,
+    Interceptors, Metadata, Request, Response, Status, Stream, Streaming,
+};
+
+use crate::call::{self, Plan, Requests};
+use crate::credentials::{CallCredentials, CallTo, ChannelSecurity};
+use crate::error::Failure;
+use crate::{Cause, Channel, Method};
+
+/// The largest response that is accepted unless a client says otherwise: gRPC's customary 4 MiB.
+pub const DECODING_SIZE_MAX: usize = 4 * 1024 * 1024;
+
+/// How the calls of one client are made.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerOptions {
+    pub(crate) send: Encoding,
+    pub(crate) accept: EncodingSet,
+    pub(crate) receive_max: usize,
+    pub(crate) send_max: usize,
+}
+
+impl Default for CallerOptions {
+    fn default() -> CallerOptions {
+        CallerOptions {
+            send: Encoding::Identity,
+            accept: EncodingSet::default(),
+            receive_max: DECODING_SIZE_MAX,
+            send_max: usize::MAX,
+        }
+    }
+}
 
 /// A channel and the options of one generated client. A clone shares both.
-#[derive(Clone, Debug)]
+///
+/// On the worker, a call is made directly: its future writes into the connection's output when it is first polled, and no task
+/// stands between.
+#[derive(Clone)]
 pub struct Caller {
     channel: Channel,
+    options: CallerOptions,
+    interceptors: Option<Rc<Interceptors>>,
+    credentials: Option<Rc<dyn CallCredentials>>,
 }
 
 impl Caller {
     /// Calls over `channel`.
     #[must_use]
     pub fn new(channel: Channel) -> Caller {
-        Caller { channel }
+        Caller::with_options(channel, CallerOptions::default())
+    }
+
+    pub(crate) fn with_options(channel: Channel, options: CallerOptions) -> Caller {
+        Caller { channel, options, interceptors: None, credentials: None }
     }
 
     /// The channel.
@@ -24,77 +66,214 @@ impl Caller {
     }
 
     /// Puts an interceptor around every call, behind those that are there.
-    pub fn add_interceptor(&mut self, _interceptor: impl Interceptor) {}
+    pub fn add_interceptor(&mut self, interceptor: impl Interceptor) {
+        Rc::make_mut(self.interceptors.get_or_insert_default()).push(interceptor);
+    }
+
+    /// Puts an interceptor that may wait around every call, behind those that are there.
+    pub fn add_async_interceptor(&mut self, interceptor: impl AsyncInterceptor) {
+        Rc::make_mut(self.interceptors.get_or_insert_default()).push_async(interceptor);
+    }
+
+    /// Says for whom the calls are made.
+    pub fn set_credentials(&mut self, credentials: impl CallCredentials) {
+        self.credentials = Some(Rc::new(credentials));
+    }
 
     /// Compresses requests in this way.
-    pub fn send_compressed(&mut self, _encoding: Encoding) {}
+    pub fn send_compressed(&mut self, encoding: Encoding) {
+        self.options.send = encoding;
+    }
 
     /// Accepts responses that are compressed in this way.
-    pub fn accept_compressed(&mut self, _encoding: Encoding) {}
+    pub fn accept_compressed(&mut self, encoding: Encoding) {
+        self.options.accept.insert(encoding);
+    }
 
     /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
-    pub fn max_decoding_message_size(&mut self, _limit: usize) {}
+    pub fn max_decoding_message_size(&mut self, limit: usize) {
+        self.options.receive_max = limit;
+    }
 
     /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
-    pub fn max_encoding_message_size(&mut self, _limit: usize) {}
+    pub fn max_encoding_message_size(&mut self, limit: usize) {
+        self.options.send_max = limit;
+    }
 
     /// One request, one response.
     ///
     /// # Errors
-    /// The call's status; [`crate::Failure::of`] says where it failed if it failed on this side.
+    /// The call's status; [`Failure::of`] says where it failed if it failed on this side.
     pub async fn unary<C: Codec>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<C::Encode>,
+        method: Method,
+        codec: C,
+        request: Request<C::Encode>,
     ) -> Result<Response<C::Decode>, Status> {
-        todo!()
+        let (mut parts, message) = request.into_call();
+        self.before(method, &mut parts).await?;
+        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
+        let answer = call::unary(plan, &codec, &message).await;
+        self.after(
+            method,
+            answer,
+            |response| std::mem::take(response.trailers_mut()),
+            |response, trailers| {
+                *response.trailers_mut() = trailers;
+            },
+        )
     }
 
     /// One request, a stream of responses.
     ///
     /// # Errors
-    /// As [`unary`](Self::unary).
+    /// As [`unary`](Self::unary); a stream that fails later gives its status in place of a message.
     pub async fn server_streaming<C: Codec>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<C::Encode>,
+        method: Method,
+        codec: C,
+        request: Request<C::Encode>,
     ) -> Result<Response<Streaming<C::Decode>>, Status> {
-        todo!()
+        let (mut parts, message) = request.into_call();
+        self.before(method, &mut parts).await?;
+        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
+        let answer = call::many(plan, &codec, Requests::One(&message)).await;
+        self.after(method, answer, |_| Metadata::new(), |_, _| {})
     }
 
-    /// A stream of requests, one response.
+    /// A stream of requests, one response. The requests are polled by a task of their own, on this worker.
     ///
     /// # Errors
     /// As [`unary`](Self::unary).
     pub async fn client_streaming<C, S>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<S>,
+        method: Method,
+        codec: C,
+        request: Request<S>,
     ) -> Result<Response<C::Decode>, Status>
     where
         C: Codec,
         S: Stream<Item = C::Encode> + 'static,
     {
-        todo!()
+        let (mut parts, requests) = request.into_call();
+        self.before(method, &mut parts).await?;
+        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
+        let switch = parts.extensions.remove::<CompressionSwitch>();
+        let feed = call::feed(&plan, codec.clone(), requests, switch);
+        let answer = call::one_of_many(plan, &codec, feed).await;
+        self.after(
+            method,
+            answer,
+            |response| std::mem::take(response.trailers_mut()),
+            |response, trailers| {
+                *response.trailers_mut() = trailers;
+            },
+        )
     }
 
-    /// A stream of requests, a stream of responses.
+    /// A stream of requests, a stream of responses. The requests are polled by a task of their own, on this worker.
     ///
     /// # Errors
-    /// As [`unary`](Self::unary).
+    /// As [`server_streaming`](Self::server_streaming).
     pub async fn bidi<C, S>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<S>,
+        method: Method,
+        codec: C,
+        request: Request<S>,
     ) -> Result<Response<Streaming<C::Decode>>, Status>
     where
         C: Codec,
         S: Stream<Item = C::Encode> + 'static,
     {
-        todo!()
+        let (mut parts, requests) = request.into_call();
+        self.before(method, &mut parts).await?;
+        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
+        let switch = parts.extensions.remove::<CompressionSwitch>();
+        let feed = call::feed(&plan, codec.clone(), requests, switch);
+        let answer = call::many(plan, &codec, Requests::Many(feed)).await;
+        self.after(method, answer, |_| Metadata::new(), |_, _| {})
+    }
+
+    /// Has the interceptors look at the call.
+    #[inline]
+    async fn before(&self, method: Method, parts: &mut CallParts) -> Result<(), Status> {
+        parts.path = method.path();
+        if let Some(interceptors) = &self.interceptors {
+            let passed = match interceptors.has_async() {
+                true => Box::pin(interceptors.before_async(parts)).await,
+                false => interceptors.before(parts),
+            };
+            passed.map_err(|status| Failure::at_once(Cause::Interceptor).into_status(Some(status)))?;
+        }
+        match &self.credentials {
+            Some(credentials) => Box::pin(self.authorize(&**credentials, parts)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Adds who the call is made for.
+    async fn authorize(
+        &self,
+        credentials: &dyn CallCredentials,
+        parts: &mut CallParts,
+    ) -> Result<(), Status> {
+        let shared = &self.channel.local().shared;
+        let call = CallTo { authority: &shared.authority, path: parts.path, security: shared.security() };
+        let refused = |status| Failure::at_once(Cause::Credentials).into_status(Some(status));
+        if credentials.needs() == ChannelSecurity::Tls && call.security == ChannelSecurity::Plaintext {
+            return Err(refused(Status::unauthenticated(
+                "the call has credentials that must not be sent without TLS, and the channel has none: give the channel TLS, \
+                 or credentials that may be sent over plaintext",
+            )));
+        }
+        let metadata = credentials.metadata(&call).await.map_err(refused)?;
+        parts.metadata.merge(&metadata);
+        Ok(())
+    }
+
+    /// Tells the interceptors how the call ended.
+    #[inline]
+    fn after<T>(
+        &self,
+        method: Method,
+        mut answer: Result<T, Status>,
+        take: impl FnOnce(&mut T) -> Metadata,
+        give: impl FnOnce(&mut T, Metadata),
+    ) -> Result<T, Status> {
+        let Some(interceptors) = &self.interceptors else { return answer };
+        let elapsed = None;
+        let path = method.path();
+        match &mut answer {
+            Ok(response) => {
+                let mut trailers = take(response);
+                let code = corelane_call::Code::Ok;
+                let mut ending =
+                    Ending { path, code, message: "", trailers: &mut trailers, peer: None, elapsed };
+                interceptors.after(&mut ending);
+                give(response, trailers);
+            }
+            Err(status) => {
+                let (code, message) = (status.code(), status.message().to_owned());
+                let trailers = status.metadata_mut();
+                interceptors.after(&mut Ending {
+                    path,
+                    code,
+                    message: &message,
+                    trailers,
+                    peer: None,
+                    elapsed,
+                });
+            }
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("channel", &self.channel)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

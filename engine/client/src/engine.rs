@@ -1,42 +1,170 @@
 //! Workers for clients: threads that dial, for programs that serve nothing or call from other threads.
 
-use corelane_runtime::{Handle, StartError, Workers};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-/// Workers for clients. Dropping it ends them.
-#[derive(Debug)]
+use corelane_call::Status;
+use corelane_observe::{ShardSet, WorkerCounters};
+use corelane_runtime::{Backend, Config, Handle, Rejected, Spawner, StartError, Workers, spawn_local};
+
+use crate::{Cause, Failure};
+
+/// Workers for clients. A clone is the same engine; the last one that is dropped ends it, and the calls that are in flight.
+///
+/// ```
+/// use corelane_client::{Channel, Engine};
+/// use corelane_runtime::Workers;
+///
+/// let engine = Engine::start(Workers::Count(1))?;
+/// let answer = engine.block_on(|| async {
+///     let channel = Channel::builder("ipv4:127.0.0.1:1").connect_lazy().unwrap();
+///     channel.ready().await
+/// });
+/// assert!(answer.unwrap_err().message().contains("127.0.0.1:1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
 pub struct Engine {
-    handle: Handle,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Dropped with the last clone, which ends the workers. `None` while it is being dropped.
+    handle: Option<Handle>,
+    spawner: Spawner,
+    next: AtomicUsize,
 }
 
 impl Engine {
-    /// Starts so many workers.
+    /// Starts workers.
     ///
     /// # Errors
     /// As the runtime's start.
     pub fn start(workers: Workers) -> Result<Engine, StartError> {
-        let config = corelane_runtime::Config { workers, ..corelane_runtime::Config::default() };
-        Ok(Engine { handle: corelane_runtime::start_clients(config)? })
+        Engine::with_config(Config { workers, ..Config::default() })
+    }
+
+    /// Starts workers on one backend.
+    ///
+    /// # Errors
+    /// As the runtime's start.
+    pub fn start_on(workers: Workers, backend: Backend) -> Result<Engine, StartError> {
+        Engine::with_config(Config { workers, backend, ..Config::default() })
+    }
+
+    /// Starts workers with limits of one's own.
+    ///
+    /// # Errors
+    /// As the runtime's start.
+    pub fn with_config(config: Config) -> Result<Engine, StartError> {
+        let handle = corelane_runtime::start_clients(config)?;
+        let spawner = handle.spawner();
+        Ok(Engine { inner: Arc::new(Inner { handle: Some(handle), spawner, next: AtomicUsize::new(0) }) })
+    }
+
+    /// What the workers count.
+    #[must_use]
+    pub fn counters(&self) -> &ShardSet<WorkerCounters> {
+        self.inner.handle().counters()
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.inner.spawner.workers()
     }
 
     /// Runs a future on a worker until it has ended, and gives what it has come to. `make` is called on the worker, so the
     /// future need not be `Send`. For a program's `main`.
     ///
     /// # Panics
-    /// If the worker ends before.
+    /// If the future does, or the worker's mailbox is full, or on a worker of this engine, which would wait for itself.
     pub fn block_on<M, F>(&self, make: M) -> F::Output
     where
         M: FnOnce() -> F + Send + 'static,
         F: Future + 'static,
         F::Output: Send + 'static,
     {
+        assert!(!self.is_here(), "a worker cannot wait for itself: await the future instead");
         let (sender, receiver) = std::sync::mpsc::channel();
-        let job = move || {
-            let future = make();
-            corelane_runtime::spawn_local(async move {
-                let _ = sender.send(future.await);
-            });
-        };
-        self.handle.spawner().submit(0, job).expect("a fresh mailbox has room");
-        receiver.recv().expect("the worker runs for as long as its engine")
+        let spawned = self.spawn(move || async move {
+            // Nobody waits if the thread has been unwound.
+            let _ = sender.send(make().await);
+        });
+        spawned.unwrap_or_else(|status| panic!("{status}"));
+        receiver.recv().expect("the future panicked, which the log tells of")
+    }
+
+    /// Whether the calling thread is one of the workers.
+    pub(crate) fn is_here(&self) -> bool {
+        self.inner.spawner.current().is_some()
+    }
+
+    /// Runs a future on the next worker in turn, and does not wait for it. `make` is called there.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED with [`Cause::MailboxFull`], UNAVAILABLE with [`Cause::WorkerEnded`].
+    pub fn spawn<M, F>(&self, make: M) -> Result<(), Status>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        // Relaxed: it only has to go round.
+        let worker = self.inner.next.fetch_add(1, Ordering::Relaxed) % self.workers();
+        self.spawn_on(worker, make)
+    }
+
+    /// Runs a future on the worker with this number.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    /// If there is no such worker.
+    pub fn spawn_on<M, F>(&self, worker: usize, make: M) -> Result<(), Status>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let submitted = self.inner.spawner.submit(worker, move || spawn_local(make()));
+        submitted.map_err(|rejected| {
+            let cause = match rejected {
+                Rejected::Full => Cause::MailboxFull,
+                Rejected::Ended => Cause::WorkerEnded,
+            };
+            Failure::at_once(cause).into_status(None)
+        })
+    }
+
+    /// Ends the engine: calls in flight may finish within `grace`. Comes back at once.
+    pub fn drain(&self, grace: Duration) {
+        self.inner.handle().drain(grace);
+    }
+}
+
+impl Inner {
+    fn handle(&self) -> &Handle {
+        self.handle.as_ref().expect("it is taken when the engine is dropped")
+    }
+}
+
+/// Waits for the workers, unless one of them is doing this: it cannot wait for itself.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let handle = self.handle.take();
+        if self.spawner.current().is_some() {
+            let ended = std::thread::Builder::new().spawn(move || drop(handle));
+            if let Err(error) = ended {
+                tracing::error!(%error, "cannot start the thread that waits for an engine's end");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("workers", &self.workers()).finish_non_exhaustive()
     }
 }

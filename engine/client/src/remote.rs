@@ -1,29 +1,50 @@
 //! Calls from any thread and any async runtime: they go to a worker through its mailbox and come back the same way.
+//!
+//! The mailbox is bounded: a call that finds it full fails with RESOURCE_EXHAUSTED at once. Dropping a call's future cancels the
+//! call on its worker.
+//!
+//! Does not: wait for room. Invariant: what crosses threads is `Send`; a request's extensions are not, and stay behind.
 
-use std::pin::Pin;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use corelane_call::{Codec, Encoding, Metadata, Request, Status, Stream};
+use corelane_call::{Codec, Encoding, Metadata, Request, Response, Status, Stream, Streaming};
+use corelane_runtime::Workers;
+use futures_channel::{mpsc, oneshot};
 
-use crate::{BuildError, Engine, Method};
+use crate::caller::CallerOptions;
+use crate::{BuildError, Caller, Cause, Channel, Engine, Failure, Method, SharedChannel};
+
+/// Responses of a stream that wait to be read on the thread that asked for them; the worker reads on when there is room.
+const RESPONSES_WAITING_MAX: usize = 16;
 
 /// A channel that any thread may use.
 #[derive(Clone, Debug)]
-pub struct RemoteChannel {}
+pub struct RemoteChannel {
+    engine: Engine,
+    channel: SharedChannel,
+}
 
 impl RemoteChannel {
-    /// A channel to `target` on workers of its own: one thread, which ends with the last clone.
+    /// A channel to `target` on a worker of its own: one thread, which ends with the last clone. It connects when it is first
+    /// used.
     ///
     /// # Errors
     /// [`BuildError`] says what is wrong.
-    pub fn connect(_target: impl Into<String>) -> Result<RemoteChannel, BuildError> {
-        todo!()
+    pub fn connect(target: impl Into<String>) -> Result<RemoteChannel, BuildError> {
+        let channel = Channel::builder(target).build()?;
+        let engine =
+            Engine::start(Workers::Count(1)).map_err(|error| BuildError::Start(error.to_string()))?;
+        Ok(RemoteChannel { engine, channel })
     }
 
-    /// A channel on the workers of `engine`.
+    /// A channel on the workers of `engine`: calls go to them in turn.
     #[must_use]
-    pub fn on(_engine: &Engine, _channel: crate::SharedChannel) -> RemoteChannel {
-        todo!()
+    pub fn on(engine: &Engine, channel: SharedChannel) -> RemoteChannel {
+        RemoteChannel { engine: engine.clone(), channel }
     }
 }
 
@@ -36,6 +57,11 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
+    fn of(response: Response<T>) -> Answer<T> {
+        let (parts, message) = response.into_reply();
+        Answer { metadata: parts.metadata, trailers: parts.trailers, message }
+    }
+
     /// The message.
     pub fn get_ref(&self) -> &T {
         &self.message
@@ -55,12 +81,17 @@ impl<T> Answer<T> {
     pub fn trailers(&self) -> &Metadata {
         &self.trailers
     }
+
+    /// The same with another message.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer { metadata: self.metadata, trailers: self.trailers, message: change(self.message) }
+    }
 }
 
-/// Messages that arrive from a worker; also a [`Stream`].
-#[derive(Debug)]
+/// Messages that arrive from a worker; also a [`Stream`]. Dropping it cancels the call.
 pub struct RemoteStreaming<T> {
-    _items: Vec<T>,
+    items: mpsc::Receiver<Result<T, Status>>,
+    trailers: Option<oneshot::Receiver<Metadata>>,
 }
 
 impl<T> RemoteStreaming<T> {
@@ -69,106 +100,247 @@ impl<T> RemoteStreaming<T> {
     /// # Errors
     /// The status of the call.
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
-        todo!()
+        poll_fn(|cx| Pin::new(&mut self.items).poll_next(cx)).await.transpose()
     }
 
-    /// The trailing metadata, once the stream has ended.
+    /// The trailing metadata, once: after the stream has ended.
     #[must_use]
     pub fn take_trailers(&mut self) -> Option<Metadata> {
-        todo!()
+        self.trailers.take()?.try_recv().ok().flatten()
     }
 }
 
 impl<T> Stream for RemoteStreaming<T> {
     type Item = Result<T, Status>;
 
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        todo!()
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.items).poll_next(cx)
     }
+}
+
+impl<T> fmt::Debug for RemoteStreaming<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteStreaming").finish_non_exhaustive()
+    }
+}
+
+/// What of a request may cross threads.
+struct Luggage {
+    metadata: Metadata,
+    timeout: Option<Duration>,
+}
+
+impl Luggage {
+    fn unpack<T>(self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        *request.metadata_mut() = self.metadata;
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
+        request
+    }
+}
+
+fn pack<T>(request: Request<T>) -> (Luggage, T) {
+    let timeout = request.timeout();
+    let (metadata, _, message) = request.into_parts();
+    (Luggage { metadata, timeout }, message)
 }
 
 /// A channel for any thread, and the options of one generated client.
 #[derive(Clone, Debug)]
 pub struct RemoteCaller {
-    _channel: RemoteChannel,
+    channel: RemoteChannel,
+    options: CallerOptions,
 }
 
 impl RemoteCaller {
     /// Calls over `channel`.
     #[must_use]
     pub fn new(channel: RemoteChannel) -> RemoteCaller {
-        RemoteCaller { _channel: channel }
+        RemoteCaller { channel, options: CallerOptions::default() }
     }
 
     /// Compresses requests in this way.
-    pub fn send_compressed(&mut self, _encoding: Encoding) {}
+    pub fn send_compressed(&mut self, encoding: Encoding) {
+        self.options.send = encoding;
+    }
 
     /// Accepts responses that are compressed in this way.
-    pub fn accept_compressed(&mut self, _encoding: Encoding) {}
+    pub fn accept_compressed(&mut self, encoding: Encoding) {
+        self.options.accept.insert(encoding);
+    }
 
     /// Refuses responses that are larger than this many bytes.
-    pub fn max_decoding_message_size(&mut self, _limit: usize) {}
+    pub fn max_decoding_message_size(&mut self, limit: usize) {
+        self.options.receive_max = limit;
+    }
 
     /// Refuses to send requests that are larger than this many bytes.
-    pub fn max_encoding_message_size(&mut self, _limit: usize) {}
+    pub fn max_encoding_message_size(&mut self, limit: usize) {
+        self.options.send_max = limit;
+    }
+
+    /// Whether the calling thread is a worker of the channel's, which must not wait for a call.
+    pub(crate) fn is_here(&self) -> bool {
+        self.channel.engine.is_here()
+    }
+
+    /// Runs `call` on a worker, until it has ended or nobody waits for it any more.
+    fn dispatch<M, F, T>(&self, call: M) -> impl Future<Output = Result<T, Status>> + Send + use<M, F, T>
+    where
+        M: FnOnce(Caller) -> F + Send + 'static,
+        F: Future<Output = Result<T, Status>> + 'static,
+        T: Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let (shared, options) = (self.channel.channel.clone(), self.options.clone());
+        let spawned = self.channel.engine.spawn(move || async move {
+            let caller = Caller::with_options(shared.local(), options);
+            deliver(call(caller), sender).await;
+        });
+        // The engine lives for as long as its calls.
+        let engine = self.channel.engine.clone();
+        async move {
+            spawned?;
+            let received = receiver.await;
+            drop(engine);
+            received.unwrap_or_else(|_| Err(Failure::at_once(Cause::WorkerEnded).into_status(None)))
+        }
+    }
 
     /// One request, one response.
+    ///
+    /// The future may be awaited anywhere; its errors are those of [`Caller::unary`], and [`Cause::MailboxFull`].
     pub fn unary<C>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<C::Encode>,
+        method: Method,
+        codec: C,
+        request: Request<C::Encode>,
     ) -> impl Future<Output = Result<Answer<C::Decode>, Status>> + Send + use<C>
     where
         C: Codec + Send,
         C::Encode: Send,
         C::Decode: Send,
     {
-        async move { todo!() }
+        let (luggage, message) = pack(request);
+        self.dispatch(move |caller| async move {
+            caller.unary(method, codec, luggage.unpack(message)).await.map(Answer::of)
+        })
     }
 
     /// One request, a stream of responses.
     pub fn server_streaming<C>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<C::Encode>,
+        method: Method,
+        codec: C,
+        request: Request<C::Encode>,
     ) -> impl Future<Output = Result<Answer<RemoteStreaming<C::Decode>>, Status>> + Send + use<C>
     where
         C: Codec + Send,
         C::Encode: Send,
         C::Decode: Send,
     {
-        async move { todo!() }
+        let (luggage, message) = pack(request);
+        self.dispatch(move |caller| async move {
+            caller.server_streaming(method, codec, luggage.unpack(message)).await.map(relay)
+        })
     }
 
-    /// A stream of requests, one response.
+    /// A stream of requests, one response. The stream is polled on the worker.
     pub fn client_streaming<C, S>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<S>,
+        method: Method,
+        codec: C,
+        request: Request<S>,
     ) -> impl Future<Output = Result<Answer<C::Decode>, Status>> + Send + use<C, S>
     where
         C: Codec + Send,
         C::Decode: Send,
         S: Stream<Item = C::Encode> + Send + 'static,
     {
-        async move { todo!() }
+        let (luggage, requests) = pack(request);
+        self.dispatch(move |caller| async move {
+            caller.client_streaming(method, codec, luggage.unpack(requests)).await.map(Answer::of)
+        })
     }
 
-    /// A stream of requests, a stream of responses.
+    /// A stream of requests, a stream of responses. The stream of requests is polled on the worker.
     pub fn bidi<C, S>(
         &self,
-        _method: Method,
-        _codec: C,
-        _request: Request<S>,
+        method: Method,
+        codec: C,
+        request: Request<S>,
     ) -> impl Future<Output = Result<Answer<RemoteStreaming<C::Decode>>, Status>> + Send + use<C, S>
     where
         C: Codec + Send,
         C::Decode: Send,
         S: Stream<Item = C::Encode> + Send + 'static,
     {
-        async move { todo!() }
+        let (luggage, requests) = pack(request);
+        self.dispatch(move |caller| async move {
+            caller.bidi(method, codec, luggage.unpack(requests)).await.map(relay)
+        })
     }
+}
+
+/// Awaits `call` and sends its outcome, unless the receiver goes first: then the call is dropped, which cancels it.
+async fn deliver<T>(call: impl Future<Output = T>, mut sender: oneshot::Sender<T>) {
+    let mut call = pin!(call);
+    let outcome = poll_fn(|cx| match call.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => sender.poll_canceled(cx).map(|()| None),
+    })
+    .await;
+    if let Some(outcome) = outcome {
+        // The receiver may have gone in this very moment.
+        let _ = sender.send(outcome);
+    }
+}
+
+/// Hands the messages of a stream over as they are read on the other side.
+fn relay<T: Send + 'static>(response: Response<Streaming<T>>) -> Answer<RemoteStreaming<T>> {
+    let (sender, items) = mpsc::channel(RESPONSES_WAITING_MAX);
+    let (finish, trailers) = oneshot::channel();
+    let mut answer = Answer::of(response.map(|streaming| (streaming, ())));
+    let metadata = std::mem::take(&mut answer.metadata);
+    let (streaming, ()) = answer.into_inner();
+    corelane_runtime::spawn_local(pass_on(streaming, sender, finish));
+    Answer {
+        metadata,
+        trailers: Metadata::new(),
+        message: RemoteStreaming { items, trailers: Some(trailers) },
+    }
+}
+
+async fn pass_on<T>(
+    mut messages: Streaming<T>,
+    mut sender: mpsc::Sender<Result<T, Status>>,
+    finish: oneshot::Sender<Metadata>,
+) {
+    let mut finish = Some(finish);
+    poll_fn(|cx| {
+        loop {
+            // Room first: a message that was read must not be lost.
+            match sender.poll_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {}
+            }
+            let item = match messages.poll_message(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(item) => item.transpose(),
+            };
+            let Some(item) = item else {
+                if let (Some(finish), Some(trailers)) = (finish.take(), messages.take_trailers()) {
+                    let _ = finish.send(trailers);
+                }
+                return Poll::Ready(());
+            };
+            if sender.start_send(item).is_err() {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
 }

@@ -1,19 +1,24 @@
-//! The one clock: nanoseconds since the worker's start, as the number that `wire` counts with.
+//! The one clock: nanoseconds since the process first asked, as the number that `wire` counts with.
+//!
+//! All workers count from the same origin, so that what they share (a breaker, a rate limit) can hold instants.
 //!
 //! Invariant: read once a turn, cached by the worker; every other file gets the time handed in.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
-/// A monotonic clock with an origin of its own.
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+/// A monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    /// A clock that starts at 0 now.
+    /// The process's clock.
     pub(crate) fn start() -> Clock {
-        Clock { origin: Instant::now() }
+        Clock { origin: *ORIGIN.get_or_init(Instant::now) }
     }
 
     /// The time. A `u64` of nanoseconds lasts 584 years, so the cast loses nothing.

@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::limits::Limits;
 use crate::listen::PortSharing;
+use crate::tls::ServerTls;
 use corelane_wire::connection::Config as WireConfig;
 
 /// How many workers, and on which cores. A worker is a thread that is pinned to its core.
@@ -35,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits and settings of each connection.
     pub wire: WireConfig,
+    /// What all listeners secure their connections with; without it they speak plaintext.
+    pub tls: Option<ServerTls>,
     /// Whether other processes may listen on the same ports.
     pub port_sharing: PortSharing,
 }

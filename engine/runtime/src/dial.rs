@@ -1,13 +1,16 @@
 //! Connecting to a peer: one attempt at one address.
 //!
 //! Does not: resolve names, try other addresses, wait with a limit, try again. A future that is dropped gives its attempt up.
+//! (A Unix socket whose queue is full is no failed attempt: the kernel has nothing to wait on there, so we look again.)
 
 use crate::backend::Socket;
 use crate::driver::{self, Link};
-use crate::helpers::here;
+use crate::helpers::{here, sleep};
 use crate::inbox::Origin;
+use crate::limits::DIAL_PAUSE;
 use crate::listen::Address;
 use crate::session::{PeerInfo, Session};
+use crate::tls::{self, ClientTls, Machine, TlsError};
 use crate::worker::Worker;
 use corelane_observe::Limit;
 use corelane_wire::connection::Config as WireConfig;
@@ -71,9 +74,11 @@ pub struct Dialed {
     socket: Socket,
     peer: Rc<PeerInfo>,
     worker: Rc<Worker>,
+    tls: Option<Box<Machine>>,
 }
 
-/// Connects to `address`. May be dropped while waiting.
+/// Connects to `address`. May be dropped while waiting, which may be as long as the kernel tries, or as the queue of a Unix
+/// socket is full.
 ///
 /// # Errors
 /// [`DialError::Io`] with what the kernel said.
@@ -82,14 +87,22 @@ pub struct Dialed {
 /// Off a worker.
 pub async fn dial(address: &Address, options: &DialOptions) -> Result<Dialed, DialError> {
     let worker = here("dial");
-    let (socket, to) = open(address, options)?;
-    let socket = Socket::connect(socket, &to).await?;
+    let mut pause = DIAL_PAUSE.0;
+    let socket = loop {
+        let (socket, to) = open(address, options)?;
+        match Socket::connect(socket, &to).await {
+            Err(error) if to.is_unix() && error.kind() == io::ErrorKind::WouldBlock => {}
+            connected => break connected?,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(DIAL_PAUSE.1);
+    };
     let local = match address {
         Address::Tcp(_) => socket.local_addr()?.as_socket().map(Address::Tcp),
         Address::Unix(_) => None,
     };
     let peer = PeerInfo { remote: address.clone(), local: local.unwrap_or(Address::Unix("".into())) };
-    Ok(Dialed { socket, peer: Rc::new(peer), worker })
+    Ok(Dialed { socket, peer: Rc::new(peer), worker, tls: None })
 }
 
 fn open(address: &Address, options: &DialOptions) -> io::Result<(socket2::Socket, SockAddr)> {
@@ -121,11 +134,15 @@ impl Dialed {
         &self.peer
     }
 
-    /// Sends all of `bytes` as they are: for what comes before the protocol.
+    /// Sends all of `bytes` as they are: for what comes before TLS and the protocol.
     ///
     /// # Errors
     /// The socket failed.
+    ///
+    /// # Panics
+    /// If the connection is secured.
     pub async fn send_raw(&self, bytes: Vec<u8>) -> io::Result<()> {
+        assert!(self.tls.is_none(), "raw bytes would end a secured connection");
         let (mut buffer, mut from) = (bytes, 0);
         while from < buffer.len() {
             let (sent, back) = self.socket.send(buffer, from).await;
@@ -143,9 +160,35 @@ impl Dialed {
     ///
     /// # Errors
     /// The socket failed.
+    ///
+    /// # Panics
+    /// If the connection is secured.
     pub async fn recv_raw(&self, max: usize) -> io::Result<Vec<u8>> {
+        assert!(self.tls.is_none(), "what comes over a secured connection is not the peer's text");
         let (received, buffer) = self.socket.recv(Vec::with_capacity(max), None).await;
         received.map(|_| buffer)
+    }
+
+    /// Secures the connection: completes the TLS handshake with a peer whose certificate is for `server_name` (a DNS name or an
+    /// IP address, without a port) and that agrees to HTTP/2. May be dropped while waiting.
+    ///
+    /// With TLS 1.3 a server looks at our certificate after our handshake is over: that it does not like it (or misses it)
+    /// is heard by the session that was started, as [`CloseReason::Tls`](crate::CloseReason::Tls).
+    ///
+    /// # Errors
+    /// [`TlsError`] tells a wrong certificate from a refusal, a plaintext port, and a peer that does not answer within
+    /// [`Limits::tls_handshake`](crate::Limits::tls_handshake).
+    ///
+    /// # Panics
+    /// If it is secured already.
+    pub async fn secure(mut self, tls: &ClientTls, server_name: &str) -> Result<Dialed, TlsError> {
+        assert!(self.tls.is_none(), "a connection is secured once");
+        let limit = self.worker.limits.tls_handshake;
+        let until = self.worker.read_clock() + limit;
+        let mut machine = Box::new(Machine::client(tls, server_name, until)?);
+        tls::shake(&self.socket, &mut machine, limit).await?;
+        self.tls = Some(machine);
+        Ok(self)
     }
 
     /// Begins to speak HTTP/2 as a client, with `session` above it. `wire`'s seed is replaced by a secret one.
@@ -156,7 +199,7 @@ impl Dialed {
     /// # Panics
     /// If `wire` does not validate.
     pub fn start<S: Session>(self, wire: &WireConfig, session: S) -> Result<Link<S>, DialError> {
-        let Dialed { socket, peer, worker } = self;
+        let Dialed { socket, peer, worker, tls } = self;
         if worker.is_over() {
             return Err(DialError::Ending);
         }
@@ -165,7 +208,7 @@ impl Dialed {
             return Err(DialError::TooManyConnections);
         };
         let wire = WireConfig { seed: worker.seed(), ..wire.clone() };
-        Ok(driver::dialed(&worker, session, wire, inbox, socket, peer))
+        Ok(driver::dialed(&worker, session, wire, tls, inbox, socket, peer))
     }
 }
 

@@ -2,9 +2,9 @@
 //! events between them.
 //!
 //! ```text
-//! socket ─recv→ Input ─→ wire.receive ─→ Session::event ─┐
-//!    ↑                   timers, wakes ─→ Session::…     ├→ wire.transmit ─→ output
-//!    └──────────send── Output ←──────────────────────────┴──────────────────────┘
+//! socket ─recv→ Input ─(TLS)→ wire.receive ─→ Session::event ───┐
+//!    ↑                         timers, wakes ─→ Session::…     ├→ wire.transmit ─→ output
+//!    └─────────send── Output ←─(TLS)──────────────────────────────┴──────────────────────┘
 //! ```
 //!
 //! A poll of the task is a turn: take what completed, hand events over, poll the calls that were woken, transmit, start
@@ -20,6 +20,7 @@
 mod input;
 mod link;
 mod output;
+mod secure;
 mod turn;
 
 pub use self::link::Link;
@@ -30,6 +31,7 @@ use crate::backend::{self, Socket};
 use crate::inbox::Inbox;
 use crate::limits::ROUNDS_PER_TURN;
 use crate::session::{PeerInfo, Session, SessionFactory};
+use crate::tls::Machine;
 use crate::waker::CallSlots;
 use crate::worker::Worker;
 use corelane_memory::TimerKey;
@@ -60,6 +62,8 @@ pub(crate) struct Driver<S> {
     inbox: Rc<Inbox>,
     peer: Rc<PeerInfo>,
     socket: Socket,
+    /// Between the two, where it is wanted.
+    tls: Option<Box<Machine>>,
     wire: Connection,
     session: S,
     calls: CallSlots,
@@ -96,7 +100,7 @@ pub(crate) fn start<F: SessionFactory>(
 ) {
     let session = factory.session(&peer);
     let wire = Connection::new(Role::Server, worker.wire_config(), worker.begin_turn());
-    launch(worker, session, wire, inbox, socket, peer);
+    launch(worker, session, wire, worker.server_tls(), inbox, socket, peer);
 }
 
 /// Starts the driver of a client's connection.
@@ -104,33 +108,39 @@ pub(crate) fn dialed<S: Session>(
     worker: &Rc<Worker>,
     session: S,
     wire: WireConfig,
+    tls: Option<Box<Machine>>,
     inbox: Rc<Inbox>,
     socket: Socket,
     peer: Rc<PeerInfo>,
 ) -> Link<S> {
     let wire = Connection::new(Role::Client, wire, worker.begin_turn());
-    Link::new(launch(worker, session, wire, inbox.clone(), socket, peer), inbox)
+    Link::new(launch(worker, session, wire, tls, inbox.clone(), socket, peer), inbox)
 }
 
 fn launch<S: Session>(
     worker: &Rc<Worker>,
     session: S,
     wire: Connection,
+    tls: Option<Box<Machine>>,
     inbox: Rc<Inbox>,
     socket: Socket,
     peer: Rc<PeerInfo>,
 ) -> Rc<RefCell<Driver<S>>> {
     let now = worker.now();
     inbox.received_ns.set(now.as_nanos());
+    let mut input = Input::new();
+    // Something may have come with the end of the handshake.
+    input.starved = tls.is_none();
     let driver = Driver {
         session,
         wire,
+        tls,
         worker: worker.clone(),
         inbox,
         peer,
         socket,
         calls: CallSlots::default(),
-        input: Input::new(),
+        input,
         output: Output::default(),
         phase: Phase::Open,
         now,

@@ -193,7 +193,9 @@ impl Post {
         let thread = thread::Builder::new().name(format!("corelane-{index}")).spawn({
             let home = home.clone();
             move || {
-                let ran = catch_unwind(AssertUnwindSafe(|| self.run(&*factory, home, bell, &report)));
+                let ran = catch_unwind(AssertUnwindSafe(|| self.run(&*factory, home.clone(), bell, &report)));
+                // Whoever has a job for a worker that died, or never lived, must hear of it.
+                home.close();
                 let panic = WorkerPanic { index, message: message_of(&*ran.err()?) };
                 tracing::error!(%panic, "a worker died; its connections are lost, and it accepts no more");
                 kept.iter().for_each(StdListener::silence);
@@ -227,6 +229,7 @@ impl Post {
                 receive_bytes: receive_bytes(&self.config),
                 limits: self.config.limits,
                 wire: self.config.wire,
+                tls: self.config.tls,
                 counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
             };
             let prepared = worker::prepare(seed, bell, self.listeners)
@@ -462,6 +465,7 @@ pub async fn run_local<F: SessionFactory>(
         receive_bytes: receive_bytes(&config),
         limits: config.limits,
         wire: config.wire,
+        tls: config.tls,
         counters: counters.writer(0).expect("only here is it taken"),
     };
     let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;

@@ -1,5 +1,6 @@
 //! What a handler may ask of the worker that runs it: the time, a pause, a fair yield.
 
+use crate::clock::Clock;
 use crate::timers::{Sleeper, Target};
 use crate::worker::{self, Worker};
 use corelane_memory::TimerKey;
@@ -31,8 +32,15 @@ pub fn counters() -> Rc<Writer<WorkerCounters>> {
 /// # Panics
 /// Off a worker.
 #[must_use]
+#[inline]
 pub fn now() -> Instant {
-    here("now").now()
+    worker::now().unwrap_or_else(|| here("now").now())
+}
+
+/// The time on any thread, off a worker too: it counts from the same origin as [`now`], and is read anew.
+#[must_use]
+pub fn clock() -> Instant {
+    Clock::start().read()
 }
 
 /// A number that no peer can guess: to seed a generator, to shuffle.

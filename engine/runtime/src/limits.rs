@@ -96,12 +96,24 @@ pub const SWEEP: Duration = Duration::from_secs(1);
 /// first to the last.
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
+/// Pauses of a dial whose Unix socket has a full queue, which the kernel lets nobody wait for: doubled from the first to the
+/// last.
+pub const DIAL_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
 /// At most one line about failed accepts for each listener in this time.
 pub const ACCEPT_LOG: Duration = Duration::from_secs(1);
 
 /// How long a frame may take to become whole in a large receive buffer while others wait for one. Else a few connections
 /// with half a frame each could keep all others from receiving.
 pub const FRAME_HOLD: Duration = Duration::from_secs(10);
+
+/// How long a TLS handshake may take, on either side. As long as HTTP/2's own beginning, and counted from the same moment:
+/// a server's peer has this time for both.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Bytes of one read of a client's handshake: a chain of certificates is about as long. All of it must fit into what rustls
+/// holds for us, 16 KiB, since nobody reads that before the handshake is over.
+pub const TLS_READ_BYTES: usize = 4 * 1024;
 
 /// How far a buffer hunt goes through the connections for one waiting connection.
 pub const RECLAIM_SCAN: usize = 64;
@@ -123,6 +135,7 @@ const _: () = assert!(
 const _: () = assert!(OUTPUT_BYTES <= OUTPUT_SPARE_BYTES_MAX, "a fresh output buffer must be worth keeping");
 const _: () = assert!(FORCED.as_nanos() <= FLUSH.as_nanos(), "force must not take longer than courtesy");
 const _: () = assert!(SWEEP.as_nanos() * 4 <= WRITE_STALL.as_nanos(), "a stall must be noticed in good time");
+const _: () = assert!(TLS_READ_BYTES < 16 * 1024, "what comes with a handshake's end must fit into rustls");
 const _: () = assert!(RECEIVE_BUFFERS_MAX >= 2, "one connection must not be able to hold all large buffers");
 
 /// The limits of each worker that a configuration may change.
@@ -136,6 +149,8 @@ pub struct Limits {
     pub write_stall: Duration,
     /// [`FRAME_HOLD`].
     pub frame_hold: Duration,
+    /// [`TLS_HANDSHAKE`].
+    pub tls_handshake: Duration,
 }
 
 impl Default for Limits {
@@ -145,6 +160,7 @@ impl Default for Limits {
             receive_buffers_max: RECEIVE_BUFFERS_MAX,
             write_stall: WRITE_STALL,
             frame_hold: FRAME_HOLD,
+            tls_handshake: TLS_HANDSHAKE,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::inbox::Inbox;
 use crate::listen::Address;
 use crate::timers::Target;
+use crate::tls::TlsError;
 use crate::waker::CallSlots;
 use crate::worker::Worker;
 use corelane_observe::WorkerCounters;
@@ -81,6 +82,10 @@ pub enum CloseReason {
     PeerClosed,
     /// A protocol error, whose GOAWAY is on its way.
     Protocol(ConnectionError),
+    /// The connection could not be secured, or the peer broke TLS.
+    Tls(TlsError),
+    /// The peer speaks TLS, and this connection is a plaintext one.
+    TlsPeer,
     /// The socket failed.
     Io(io::Error),
     /// The peer did not read for too long.
@@ -97,6 +102,10 @@ impl fmt::Display for CloseReason {
             CloseReason::Finished => f.write_str("the connection has served what it had to"),
             CloseReason::PeerClosed => f.write_str("the peer closed the connection"),
             CloseReason::Protocol(error) => write!(f, "protocol error: {error}"),
+            CloseReason::Tls(error) => error.fmt(f),
+            CloseReason::TlsPeer => {
+                f.write_str("the peer speaks TLS, and this connection is a plaintext one")
+            }
             CloseReason::Io(error) => write!(f, "the socket failed: {error}"),
             CloseReason::WriteStalled => f.write_str("the peer did not read what it was sent"),
             CloseReason::FrameHeld => f.write_str("the peer held a receive buffer that others needed"),

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Runs `future` on this worker, beside everything else. It is dropped when the worker ends, and when it panics, which is
-/// logged.
+/// Runs `future` on this worker, beside everything else. It is dropped when the worker ends, after one last poll, and when it
+/// panics, which is logged.
 ///
 /// ```
 /// # use corelane_runtime::{Config, Workers, start_clients};
@@ -76,7 +76,10 @@ struct Spawned<F> {
 
 impl<F: Future<Output = ()>> Spawned<F> {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let Some(future) = self.future.as_mut().filter(|_| !self.worker.is_over()) else {
+        // A last look, for what had come when the worker was over; none for a task that has not begun, or one that spawns its
+        // successor would go on for ever.
+        let is_last = self.worker.is_over();
+        let Some(future) = self.future.as_mut().filter(|_| !is_last || self.enlisted.is_some()) else {
             self.end();
             return Poll::Ready(());
         };
@@ -95,8 +98,8 @@ impl<F: Future<Output = ()>> Spawned<F> {
         flag.woken.swap(false, Ordering::Acquire);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(waker))));
         match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(())) => {}
+            Ok(Poll::Pending) if !is_last => return Poll::Pending,
+            Ok(_) => {}
             Err(panic) => {
                 self.worker.counters.panics.increment();
                 tracing::error!(panic = message_of(&*panic), "a spawned task panicked");

@@ -19,6 +19,7 @@ use crate::session::SessionFactory;
 use crate::signal::Signal;
 use crate::ticker::Ticker;
 use crate::timers::{Target, Timers};
+use crate::tls::{Machine, ServerTls};
 use corelane_memory::{Drained, Key, Slab};
 use corelane_observe::{Limit, WorkerCounters, Writer};
 use corelane_wire::Instant;
@@ -42,6 +43,12 @@ thread_local! {
 /// The worker of this thread, if it is one.
 pub(crate) fn current() -> Option<Rc<Worker>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// The time of this turn, on a worker.
+#[inline]
+pub(crate) fn now() -> Option<Instant> {
+    CURRENT.try_with(|current| current.borrow().as_ref().map(|worker| worker.now())).ok().flatten()
 }
 
 /// Delivers a wake if this thread is the worker `home`; says whether it was.
@@ -81,6 +88,7 @@ pub(crate) struct Seed {
     pub(crate) home: Arc<Home>,
     pub(crate) limits: Limits,
     pub(crate) wire: WireConfig,
+    pub(crate) tls: Option<ServerTls>,
     pub(crate) receive_bytes: usize,
     pub(crate) counters: Writer<WorkerCounters>,
 }
@@ -90,6 +98,7 @@ pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
     pub(crate) limits: Limits,
     wire: WireConfig,
+    tls: Option<ServerTls>,
     /// Where the seeds of connections come from.
     seeds: RandomState,
     opened: Cell<u64>,
@@ -139,6 +148,7 @@ impl Worker {
             home: seed.home,
             limits: seed.limits,
             wire: seed.wire,
+            tls: seed.tls,
             seeds: RandomState::new(),
             opened: Cell::new(0),
             counters: Rc::new(seed.counters),
@@ -180,6 +190,12 @@ impl Worker {
     /// The settings of a new connection. Each has a seed of its own, which no peer knows.
     pub(crate) fn wire_config(&self) -> WireConfig {
         WireConfig { seed: self.seed(), ..self.wire.clone() }
+    }
+
+    /// What secures a connection that was accepted, and must have done so in time.
+    pub(crate) fn server_tls(&self) -> Option<Box<Machine>> {
+        let tls = self.tls.as_ref()?;
+        Some(Box::new(Machine::server(tls, self.now() + self.limits.tls_handshake)))
     }
 
     /// A number that no peer can guess.
@@ -466,7 +482,10 @@ impl Prepared {
 fn uninstall() {
     // Taken out before it is dropped: what a worker holds may ask for the current one while it goes.
     let worker = CURRENT.with_borrow_mut(Option::take);
-    drop(worker);
+    // Again: a worker whose `serve` was dropped has not been closed yet.
+    if let Some(worker) = worker {
+        worker.home.close();
+    }
 }
 
 /// Counts the worker's own tasks: it ends with the last of them.

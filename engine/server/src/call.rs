@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use corelane_call::{Encoding, Inbound, Metadata};
+use corelane_call::{Code, Encoding, GatherError, Gathered, Inbound, Metadata, Status};
 use corelane_wire::Instant;
 use corelane_wire::connection::StreamKey;
 
 use crate::admission::Permit;
-use crate::gather::Gathered;
 use crate::intercept::Waiting;
 use crate::refusal::Refusal;
 use crate::reply::ReplyState;
@@ -120,4 +119,15 @@ impl State {
             State::Gathering(_) | State::Intercepted { .. } | State::Polling => None,
         }
     }
+}
+
+/// What a client hears whose unary request is not one message.
+#[cold]
+pub(crate) fn not_one_message(error: GatherError) -> Status {
+    let code = match error {
+        GatherError::TooLarge { .. } => Code::ResourceExhausted,
+        GatherError::Extra | GatherError::Missing => Code::Unimplemented,
+        GatherError::Cut | GatherError::BadFlag(_) => Code::Internal,
+    };
+    Status::new(code, error.to_string())
 }

@@ -17,7 +17,6 @@ mod call;
 mod dispatch;
 mod error;
 mod factory;
-mod gather;
 mod handle;
 mod head;
 mod intercept;

@@ -14,7 +14,7 @@ mod running;
 
 use std::rc::Rc;
 
-use corelane_call::{Inbound, Metadata, Peer};
+use corelane_call::{GatherError, Gathered, Inbound, Metadata, Peer};
 use corelane_memory::Slab;
 use corelane_observe::Limit;
 use corelane_runtime::{CloseReason, Io, Session};
@@ -22,9 +22,8 @@ use corelane_wire::Instant;
 use corelane_wire::connection::{Event, StreamKey};
 use corelane_wire::grpc::whole;
 
-use crate::call::{Call, Exchange, Passed, State, Timer};
+use crate::call::{Call, Exchange, Passed, State, Timer, not_one_message};
 use crate::dispatch::{Body, Requests};
-use crate::gather::{self, Gathered};
 use crate::head::{self, Head, Refused};
 use crate::refusal::{DISCARDED_MAX, Refusal};
 use crate::reply::{self, ReplyState};
@@ -178,7 +177,7 @@ impl ServerSession {
                 }
                 self.start(io, index, Body::Stream(inbound));
             }
-            Requests::One if end_stream => self.end(io, index, Err(gather::missing())),
+            Requests::One if end_stream => self.end(io, index, Err(not_one_message(GatherError::Missing))),
             Requests::One => self.watch(io, deadline),
         }
     }
@@ -248,9 +247,9 @@ impl ServerSession {
         let size_max = worker.entry(call.method).options.decoding_size_max;
         let State::Gathering(pieces) = &mut call.state else { return };
         let gathered = pieces.get_or_insert_with(|| Gathered::new(worker.take_storage()));
-        if let Err(status) = gathered.push(payload, size_max) {
+        if let Err(error) = gathered.push(payload, size_max) {
             worker.counters.limits_hit.increment(Limit::MessageReceived);
-            return self.end(io, index, Err(status));
+            return self.end(io, index, Err(not_one_message(error)));
         }
         if !end_stream {
             let len = u32::try_from(payload.len()).expect("a frame is far smaller");
@@ -259,7 +258,7 @@ impl ServerSession {
         let Some(gathered) = pieces.take() else { return };
         match gathered.message() {
             Ok(message) => self.start(io, index, Body::Message(message)),
-            Err(status) => self.end(io, index, Err(status)),
+            Err(error) => self.end(io, index, Err(not_one_message(error))),
         }
         worker.give_storage(gathered.into_storage());
     }

@@ -180,7 +180,7 @@ impl Marks {
 }
 
 /// Where a field lies in an arena and what is known of it: the memento that lists and HPACK tables share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) start: u32,
     pub(crate) name_len: u32,
@@ -285,6 +285,20 @@ impl FieldList {
         self.entries.clear();
         self.size = 0;
         self.malformed = false;
+    }
+
+    /// Becomes a copy of `other`, in its own storage.
+    pub fn copy_from(&mut self, other: &FieldList) {
+        self.bytes.clone_from(&other.bytes);
+        self.entries.clone_from(&other.entries);
+        self.size = other.size;
+        self.malformed = other.malformed;
+    }
+
+    /// Whether `other` has the same fields in the same order, with the same marks.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &FieldList) -> bool {
+        self.size == other.size && self.bytes == other.bytes && self.entries == other.entries
     }
 
     /// How many fields there are.

@@ -1,8 +1,11 @@
 //! The service config as values, whatever text it came from. Durations are `std`'s; numbers are in the units of the names.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_wire::grpc::Code;
+
+use super::Methods;
 
 /// A set of status codes.
 ///
@@ -244,10 +247,21 @@ pub struct HealthCheckConfig {
 pub struct ServiceConfig {
     /// `None` leaves the choice to the channel.
     pub balancer: Option<BalancerConfig>,
-    /// Each name with what is said about it; no name twice.
-    pub methods: Vec<(MethodName, std::sync::Arc<MethodConfig>)>,
+    /// What is said about methods; [`ServiceConfig::method`] looks there.
+    pub methods: Methods,
     /// The budget of retries.
     pub retry_throttling: Option<RetryThrottling>,
     /// Client-side health checking.
     pub health_check: Option<HealthCheckConfig>,
+    /// The most connections to one endpoint when streams run out (gRFC A105, `connectionScaling`): 1 to 10.
+    pub max_connections_per_endpoint: Option<u32>,
+}
+
+impl ServiceConfig {
+    /// What is said about the method with this `:path`, as `/pkg.Service/Method`: about just it, else about its service,
+    /// else about all. A few comparisons of strings; callers keep the answer.
+    #[must_use]
+    pub fn method(&self, path: &str) -> Option<&Arc<MethodConfig>> {
+        self.methods.get(path)
+    }
 }

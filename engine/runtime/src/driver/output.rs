@@ -4,6 +4,7 @@
 //! come from the worker's spares and go back there, so a connection that has nothing to say holds none.
 
 use crate::buffers::Buffers;
+use crate::tls::Machine;
 use corelane_wire::connection::Connection;
 use std::io;
 
@@ -49,17 +50,33 @@ impl Output {
     }
 
     /// The next write: a buffer and where to begin in it.
-    pub(super) fn next(&mut self, wire: &mut Connection) -> Option<(Vec<u8>, usize)> {
+    pub(super) fn next(
+        &mut self,
+        wire: &mut Connection,
+        tls: Option<&mut Machine>,
+        buffers: &Buffers,
+    ) -> Option<(Vec<u8>, usize)> {
         if self.writing_from.is_some() {
             return None;
         }
         let next = match self.rest.take() {
             Some(rest) => rest,
+            None if let Some(tls) = tls => (Output::sealed(wire, tls, buffers)?, 0),
             None if wire.output_len() == 0 => return None,
             None => (std::mem::take(wire.output()), 0),
         };
         self.writing_from = Some(next.1);
         Some(next)
+    }
+
+    /// What the protocol has produced, and what TLS has to say itself, as one ciphertext.
+    fn sealed(wire: &mut Connection, tls: &mut Machine, buffers: &Buffers) -> Option<Vec<u8>> {
+        if !tls.has_output(wire.output_len()) {
+            return None;
+        }
+        let mut sealed = buffers.take_spare();
+        tls.seal(wire.output(), &mut sealed);
+        Some(sealed)
     }
 
     /// A write has completed; says how many bytes it took.

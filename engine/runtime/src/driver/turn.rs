@@ -9,6 +9,7 @@ use crate::limits::{
 };
 use crate::session::{CloseReason, Io, Session};
 use crate::timers::Target;
+use crate::tls::{TlsError, is_record};
 use corelane_observe::Limit;
 use corelane_wire::connection::{Cause, ConnectionError};
 use corelane_wire::frame::ErrorCode;
@@ -35,6 +36,12 @@ macro_rules! session_and_io {
 }
 pub(super) use session_and_io;
 
+/// Whether what the protocol cannot bear at the beginning of a connection is TLS: the one mistake of a configuration that
+/// is worth a text of its own. No frame that comes later is mistaken for it: it would be 1.3 MB long.
+fn is_of_tls(error: ConnectionError, bytes: &[u8]) -> bool {
+    matches!(error.cause, Cause::Preface | Cause::FirstFrame | Cause::FrameTooLarge) && is_record(bytes)
+}
+
 impl<S: Session> Driver<S> {
     /// Begins a turn.
     pub(super) fn begin(&mut self, cx: &Context<'_>) {
@@ -51,6 +58,9 @@ impl<S: Session> Driver<S> {
             return Poll::Ready(());
         }
         Output::release(&mut self.wire, &self.worker.buffers);
+        if let Some(tls) = &mut self.tls {
+            tls.release(&self.worker.buffers);
+        }
         self.watch();
         self.inbox.idle.set(self.wire.streams_count() == 0);
         self.inbox.large.set(self.input.is_large());
@@ -122,11 +132,17 @@ impl<S: Session> Driver<S> {
         if self.input.starved || self.input.is_reading() {
             return;
         }
+        if self.tls.is_some() {
+            return self.feed_secure();
+        }
         Output::prepare(&mut self.wire, &self.worker.buffers);
         self.touched = true;
         while self.events_left > 0 && self.wire.wants_input() {
             let received = match self.wire.receive(self.now, self.input.unread()) {
                 Ok(received) => received,
+                Err(error) if is_of_tls(error, self.input.unread()) => {
+                    return self.close(&CloseReason::TlsPeer, FLUSH, LINGER);
+                }
                 Err(error) => return self.fail(error),
             };
             let consumed = received.consumed;
@@ -163,6 +179,9 @@ impl<S: Session> Driver<S> {
                 Due::Call { .. } => {}
                 Due::Connection => {
                     self.timer = None;
+                    if self.tls.as_ref().and_then(|tls| tls.deadline()).is_some_and(|at| at <= self.now) {
+                        return self.fail_secure(TlsError::Timeout);
+                    }
                     if self.wire.poll_timeout().is_some_and(|at| at <= self.now)
                         && let Err(error) = self.wire.handle_timeout(self.now)
                     {
@@ -268,7 +287,10 @@ impl<S: Session> Driver<S> {
     /// the wish is read again.
     fn watch(&mut self) {
         let wish = match self.phase {
-            Phase::Open => self.wire.poll_timeout(),
+            Phase::Open => {
+                let shaking = self.tls.as_ref().and_then(|tls| tls.deadline());
+                [self.wire.poll_timeout(), shaking].into_iter().flatten().min()
+            }
             Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => Some(until),
             Phase::Closing => None,
         };
@@ -288,7 +310,7 @@ impl<S: Session> Driver<S> {
         if self.phase == Phase::Closing {
             return None;
         }
-        let next = self.output.next(&mut self.wire)?;
+        let next = self.output.next(&mut self.wire, self.tls.as_deref_mut(), &self.worker.buffers)?;
         self.inbox.writing_since_ns.set(self.now.as_nanos().max(1));
         Some(next)
     }
@@ -316,7 +338,7 @@ impl<S: Session> Driver<S> {
     }
 
     /// The peer broke the protocol; the GOAWAY is in the output.
-    fn fail(&mut self, error: ConnectionError) {
+    pub(super) fn fail(&mut self, error: ConnectionError) {
         match error.cause {
             Cause::Timeout => self.worker.counters.limits_hit.increment(Limit::PeerTime),
             _ if error.code == ErrorCode::ENHANCE_YOUR_CALM => {
@@ -328,10 +350,14 @@ impl<S: Session> Driver<S> {
     }
 
     /// The connection is over: the session goes, what is owed is written.
-    fn close(&mut self, reason: &CloseReason, flush: Duration, linger: Duration) {
+    pub(super) fn close(&mut self, reason: &CloseReason, flush: Duration, linger: Duration) {
         if self.phase == Phase::Open {
             self.session.closed(reason);
             self.wire.transmit(self.now);
+            if self.tls.as_ref().is_some_and(|tls| !tls.is_open()) {
+                // It can never leave.
+                self.wire.output().clear();
+            }
             self.phase = Phase::Flushing { until: self.now + flush, linger };
         }
     }
@@ -357,7 +383,7 @@ impl<S: Session> Driver<S> {
             self.timer = None;
         }
         if let Phase::Flushing { until, linger } = self.phase {
-            if self.output.is_done(&self.wire) {
+            if self.output.is_done(&self.wire) && self.has_said_goodbye() {
                 self.socket.shutdown(Shutdown::Write);
                 self.phase = Phase::Lingering { until: now + linger, bytes_left: LINGER_BYTES_MAX };
             } else if until <= now {

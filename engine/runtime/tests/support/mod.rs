@@ -3,6 +3,9 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses a part
 #![allow(clippy::unwrap_used)]
 
+pub mod caller;
+pub mod certificates;
+
 use corelane_runtime::{
     Address, Backend, CloseReason, Config, Handle, Io, PeerInfo, Session, SessionFactory, Workers, start,
 };

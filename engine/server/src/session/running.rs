@@ -3,13 +3,12 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use corelane_call::{CallParts, Inbound};
+use corelane_call::{CallParts, Gathered, Inbound, Inherited};
 use corelane_runtime::Io;
 
 use super::{ServerSession, slot};
-use crate::call::{Call, Exchange, Held, Passed, State, Timer};
+use crate::call::{Call, Exchange, Held, Passed, State, Timer, not_one_message};
 use crate::dispatch::{Arrival, Body, Progress, guard};
-use crate::gather::Gathered;
 use crate::intercept;
 use crate::methods::Interception;
 use crate::reply::{self, Reply};
@@ -46,11 +45,13 @@ impl ServerSession {
         let Some(call) = self.call(index) else { return };
         let State::Intercepted { waiting, .. } = &mut call.state else { return };
         let (_, waker) = io.poll_parts(slot(index));
+        let inherited = Inherited::enter(call.deadline);
         let passed = match guard(|| waiting.as_mut().poll(&mut Context::from_waker(waker))) {
             Ok(Poll::Pending) => return arm(io, index, call),
             Ok(Poll::Ready(passed)) => passed,
             Err(panic) => Err(worker.panicked(worker.entry(call.method).path, &panic)),
         };
+        drop(inherited);
         let State::Intercepted { waiting, body } = call.state.take() else { return };
         if let Err(panic) = guard(|| drop(waiting)) {
             worker.panicked(worker.entry(call.method).path, &panic);
@@ -64,7 +65,7 @@ impl ServerSession {
             Held::Message(gathered) => {
                 match gathered.message() {
                     Ok(message) => self.run(io, index, parts, Body::Message(message)),
-                    Err(status) => self.end(io, index, Err(status)),
+                    Err(error) => self.end(io, index, Err(not_one_message(error))),
                 }
                 worker.give_storage(gathered.into_storage());
             }
@@ -90,7 +91,9 @@ impl ServerSession {
         let mut reply = Reply::new(wire, call.key, &mut call.reply, entry, worker);
         let decoding_size_max = entry.options.decoding_size_max;
         let arrival = Arrival { parts, body, encoding: call.encoding, decoding_size_max };
+        let inherited = Inherited::enter(call.deadline);
         let progress = entry.method.start(arrival, &mut Context::from_waker(waker), &mut reply);
+        drop(inherited);
         let yielded = reply.yielded;
         self.settle(io, index, inbound, progress, yielded);
     }
@@ -108,7 +111,9 @@ impl ServerSession {
         let entry = worker.entry(call.method);
         let (wire, waker) = io.poll_parts(slot(index));
         let mut reply = Reply::new(wire, call.key, &mut call.reply, entry, worker);
+        let inherited = Inherited::enter(call.deadline);
         let progress = entry.method.poll(running, &mut Context::from_waker(waker), &mut reply);
+        drop(inherited);
         let yielded = reply.yielded;
         self.settle(io, index, inbound, progress, yielded);
     }

@@ -287,7 +287,7 @@ fn note(
                 answer.reset = Some(code);
             }
         }
-        Event::Goaway { last_stream, code } => *goaway = Some((last_stream.get(), code)),
+        Event::Goaway { last_stream, code, .. } => *goaway = Some((last_stream.get(), code)),
         Event::Informational { .. } | Event::Settings | Event::Pong { .. } => {}
     }
 }

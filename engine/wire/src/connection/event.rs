@@ -80,6 +80,8 @@ pub enum Event<'b> {
         last_stream: StreamId,
         /// Why.
         code: ErrorCode,
+        /// Words for a human, not for logs unasked: the peer chose them.
+        debug: &'b [u8],
     },
     /// The answer to a [`super::Connection::ping`].
     Pong {

@@ -164,6 +164,31 @@ impl Connection {
     /// # Panics
     /// On a server's connection: push is disabled.
     pub fn open(&mut self, fields: &FieldList, end: EndStream) -> Result<StreamKey, OpenError> {
+        let (id, key) = self.open_slot(end)?;
+        self.outbound.block(id, fields, end);
+        Ok(key)
+    }
+
+    /// As [`Connection::open`], for a head that comes again and again, and `more` fields behind it, which differ.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    ///
+    /// # Panics
+    /// As [`Connection::open`].
+    #[inline]
+    pub fn open_template(
+        &mut self,
+        template: &FieldList,
+        more: Option<&FieldList>,
+        end: EndStream,
+    ) -> Result<StreamKey, OpenError> {
+        let (id, key) = self.open_slot(end)?;
+        self.outbound.template(id, template, more, end);
+        Ok(key)
+    }
+
+    fn open_slot(&mut self, end: EndStream) -> Result<(StreamId, StreamKey), OpenError> {
         assert!(self.role == Role::Client, "only a client opens streams");
         if self.failed.is_some() || self.shutdown != Shutdown::Running {
             return Err(OpenError::GoingAway);
@@ -176,9 +201,7 @@ impl Connection {
         let recv_window = self.settings.recv_window(&self.config);
         let mut slot = Slot::new(id, recv_window, self.outbound.initial_window);
         slot.send = if end == EndStream::Yes { SendState::Closed } else { SendState::Body };
-        let key = self.streams.insert(slot);
-        self.outbound.block(id, fields, end);
-        Ok(key)
+        Ok((id, self.streams.insert(slot)))
     }
 
     /// Streams that the peer lets us open now.

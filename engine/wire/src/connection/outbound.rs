@@ -101,6 +101,20 @@ impl Outbound {
         self.control(|out| frame::write_rst_stream(out, id, code));
     }
 
+    /// Writes a header block that comes again and again, and behind it what differs.
+    #[inline]
+    pub(super) fn template(
+        &mut self,
+        id: StreamId,
+        template: &FieldList,
+        more: Option<&FieldList>,
+        end: EndStream,
+    ) {
+        let at = frame::reserve_header(&mut self.out);
+        self.encoder.encode_template(template, more, &mut self.out);
+        frame::finish_headers(&mut self.out, at, id, end, self.frame_max);
+    }
+
     /// Writes a header block, encoded in place.
     pub(super) fn block(&mut self, id: StreamId, fields: &FieldList, end: EndStream) {
         let at = frame::reserve_header(&mut self.out);

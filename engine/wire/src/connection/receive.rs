@@ -337,7 +337,7 @@ impl Connection {
     }
 
     /// The peer goes away. A client's streams above the last one were not processed: they end, and may be tried elsewhere.
-    fn peer_goaway<'b>(&mut self, goaway: &GoAway<'_>) -> Event<'b> {
+    fn peer_goaway<'b>(&mut self, goaway: &GoAway<'b>) -> Event<'b> {
         if self.shutdown == Shutdown::Running {
             self.shutdown = Shutdown::PeerLeaves;
         }
@@ -355,7 +355,7 @@ impl Connection {
                 self.pending.push_back(Event::Reset { key, tag, code, by: ResetBy::Goaway });
             }
         }
-        Event::Goaway { last_stream: goaway.last_stream, code: goaway.code }
+        Event::Goaway { last_stream: goaway.last_stream, code: goaway.code, debug: goaway.debug }
     }
 
     /// The peer broke a rule on one stream: RST_STREAM, and its owner hears of it.

@@ -12,6 +12,7 @@
 
 use super::dynamic_table::DynamicTable;
 use super::static_table;
+use super::templates::Templates;
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, Field, FieldList, Marks, Name};
 use alloc::vec::Vec;
@@ -52,6 +53,7 @@ pub struct Encoder {
     size: u32,
     size_lowest: u32,
     strings: Strings,
+    templates: Templates,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,7 @@ impl Encoder {
             size,
             size_lowest: size,
             strings: Strings::Plain,
+            templates: Templates::default(),
         }
     }
 
@@ -88,6 +91,7 @@ impl Encoder {
     /// literals of a call are few and short, and a plain one is a copy.
     pub fn huffman(&mut self, enable: bool) {
         self.strings = if enable { Strings::Shorter } else { Strings::Plain };
+        self.templates.expire();
     }
 
     /// The peer's SETTINGS_HEADER_TABLE_SIZE has this value now. What has changed is announced at the front of the next
@@ -97,6 +101,7 @@ impl Encoder {
         self.size_lowest = self.size_lowest.min(self.size);
         self.table.resize(self.size);
         self.names = self.table.names();
+        self.templates.expire();
     }
 
     /// The dynamic table's size by RFC 7541, section 4.1.
@@ -115,6 +120,27 @@ impl Encoder {
     pub fn encode(&mut self, fields: &FieldList, out: &mut Vec<u8>) {
         self.begin(out);
         for field in fields {
+            self.represent(&field, policy(&field), out);
+        }
+    }
+
+    /// As [`encode`](Self::encode), for a list that comes again and again: what it was encoded to is kept, and copied as long as
+    /// the table has not changed. `more` is encoded behind it, for what differs from block to block.
+    pub fn encode_template(&mut self, template: &FieldList, more: Option<&FieldList>, out: &mut Vec<u8>) {
+        self.begin(out);
+        if let Some(block) = self.templates.find(template) {
+            out.extend_from_slice(block);
+        } else {
+            let (start, expired) = (out.len(), self.templates.expired());
+            for field in template {
+                self.represent(&field, policy(&field), out);
+            }
+            // A block that inserts something is good once.
+            if self.templates.expired() == expired {
+                self.templates.keep(template, &out[start..]);
+            }
+        }
+        for field in more.into_iter().flatten() {
             self.represent(&field, policy(&field), out);
         }
     }
@@ -192,6 +218,8 @@ impl Encoder {
             let name = if field.known.is_known() { &[][..] } else { field.name };
             self.table.insert(&entry, name, field.value);
             self.names |= bit(field.known);
+            // Every index has moved.
+            self.templates.expire();
         }
         fits
     }

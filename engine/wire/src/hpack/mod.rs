@@ -37,6 +37,7 @@ mod huffman;
 mod integer;
 mod memo;
 mod static_table;
+mod templates;
 
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;

@@ -209,7 +209,7 @@ impl Trace {
             }
             Event::Reset { key, code, by, .. } => Seen::Reset { stream: stream_of(self, key), code, by },
             Event::Settings => Seen::Settings,
-            Event::Goaway { last_stream, code } => Seen::Goaway { last: last_stream.get(), code },
+            Event::Goaway { last_stream, code, .. } => Seen::Goaway { last: last_stream.get(), code },
             Event::Pong { payload } => Seen::Pong { payload },
         }
     }

@@ -1,0 +1,143 @@
+//! Placing one attempt: from a pick to an open stream, waiting in line where there is no room.
+//!
+//! Invariant: a placed call is accounted for with its endpoint until it is dropped, and its stream ends with it.
+
+use std::rc::Rc;
+
+use corelane_call::Code;
+use corelane_memory::Key;
+use corelane_policy::balance::{Call, EndpointKey};
+use corelane_runtime::{Io, now};
+
+use super::plan::Plan;
+use crate::error::Failure;
+use crate::guard::Watch;
+use crate::local::{Local, Picked};
+use crate::pool::{Pool, Taken, Turn};
+use crate::session::{ClientLink, ClientSession, Unopened};
+use crate::time::by;
+use crate::waiters::{Wait, Waiters};
+use crate::{Cause, Place};
+
+/// An attempt on its way.
+pub(crate) struct Placed {
+    pub(crate) link: ClientLink,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) key: Key,
+    local: Rc<Local>,
+    /// The session has forgotten it already.
+    settled: bool,
+    watch: Option<Watch>,
+    /// How it ended, if that says anything about the endpoint.
+    code: Option<Code>,
+}
+
+impl Placed {
+    /// The outcome was taken: nothing is left to give up.
+    #[inline]
+    pub(crate) fn settle(&mut self, code: Option<Code>) {
+        self.settled = true;
+        self.code = code;
+    }
+}
+
+impl Drop for Placed {
+    #[inline]
+    fn drop(&mut self) {
+        let now = now();
+        if !self.settled {
+            let key = self.key;
+            self.code = self.link.session(|session| session.code_of(key));
+            if self.link.with(|session, io| session.give_up(io, key)).is_none() {
+                self.link.session(|session| session.forget(key));
+            }
+        }
+        self.local.finished(now, self.pool.key);
+        if let Some(watch) = self.watch.take() {
+            self.local.watched(&self.pool.name, watch, self.code, now);
+        }
+    }
+}
+
+/// Opens a stream for an attempt with `open`, wherever the policy picks. `avoid` are endpoints of earlier attempts.
+pub(crate) async fn place(
+    plan: &Plan,
+    attempt: u32,
+    avoid: &[EndpointKey],
+    mut open: impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
+) -> Result<Placed, Failure> {
+    let mut queued = Turn::Newcomer;
+    // Endpoints whose breakers are open, besides those to be avoided.
+    let mut blocked: Vec<EndpointKey> = Vec::new();
+    loop {
+        let call = Call { hash: plan.hash, avoid: if blocked.is_empty() { avoid } else { &blocked } };
+        let (wait, at) = match plan.local.pick(now(), &call) {
+            Picked::Pool(pool) => {
+                let watch = match plan.local.admit(&pool, plan.path(), now()) {
+                    Ok(watch) => watch,
+                    Err(retry_after) if blocked.contains(&pool.key) => {
+                        // No other endpoint is left.
+                        let cause = Cause::BreakerOpen { retry_after };
+                        return Err(plan.failure(cause, Some(pool.name.clone()), attempt));
+                    }
+                    Err(_) => {
+                        blocked.extend(if blocked.is_empty() { avoid } else { &[] });
+                        blocked.push(pool.key);
+                        continue;
+                    }
+                };
+                let taken = pool.take(queued, |link| {
+                    link.with(|session, io| open(session, io, &pool)).unwrap_or(Err(Unopened::Leaving))
+                });
+                match taken {
+                    Taken::Yes(link, key) => {
+                        plan.local.started(now(), pool.key);
+                        let (local, settled) = (plan.local.clone(), false);
+                        return Ok(Placed {
+                            link,
+                            pool,
+                            key,
+                            local,
+                            settled,
+                            watch: Some(watch),
+                            code: None,
+                        });
+                    }
+                    Taken::Full => {
+                        plan.local.watched(&pool.name, watch, None, now());
+                        (join(plan, &pool.waiters, attempt)?, Place::Queue)
+                    }
+                    // Its connection has just gone; the next pick knows.
+                    Taken::None => {
+                        plan.local.watched(&pool.name, watch, None, now());
+                        (join(plan, &plan.local.waiting, attempt)?, Place::Connecting)
+                    }
+                }
+            }
+            Picked::Failed(cause, endpoint)
+                if !plan.wait_for_ready || matches!(cause, Cause::ChannelShutdown) =>
+            {
+                return Err(plan.failure(cause, endpoint, attempt));
+            }
+            Picked::Wait | Picked::Failed(..) => {
+                (join(plan, &plan.local.waiting, attempt)?, Place::Connecting)
+            }
+        };
+        if by(plan.deadline, wait).await.is_none() {
+            return Err(plan.expired(at, attempt));
+        }
+        queued = match at {
+            Place::Queue => Turn::Called,
+            _ => Turn::Newcomer,
+        };
+    }
+}
+
+/// A place in line, if there are not too many.
+fn join(plan: &Plan, waiters: &Rc<Waiters>, attempt: u32) -> Result<Wait, Failure> {
+    let max = plan.local.shared.options.pending_calls_max;
+    if waiters.len() >= max {
+        return Err(plan.failure(Cause::QueueFull { max }, None, attempt));
+    }
+    Ok(waiters.join())
+}

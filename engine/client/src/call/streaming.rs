@@ -1,0 +1,276 @@
+//! Calls with a stream in either direction.
+
+use std::cell::{OnceCell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use corelane_call::message::encode_message;
+use corelane_call::{
+    Codec, CompressionSwitch, Inbound, ReplyParts, Response, Source, Status, Stream, Streaming,
+};
+use corelane_policy::balance::EndpointKey;
+use corelane_policy::resilience::{Committed, Decision, RetryState};
+use corelane_runtime::{now, sleep_until};
+use corelane_wire::connection::StreamKey;
+use corelane_wire::frame::EndStream;
+
+use super::place::{Placed, place};
+use super::plan::Plan;
+use super::pump::{Feed, Packing};
+use super::unary::{Failed, check, decide, decode, succeeded, unsendable as cause_of};
+use crate::session::{ClientLink, ClientSession, End, Opening, Origin, Outcome};
+use crate::{Cause, Place};
+
+/// What is sent.
+pub(crate) enum Requests<'a, M> {
+    One(&'a M),
+    Many(Rc<Feed>),
+}
+
+/// Starts the pump of a stream of requests.
+pub(crate) fn feed<C, S>(plan: &Plan, codec: C, requests: S, switch: Option<CompressionSwitch>) -> Rc<Feed>
+where
+    C: Codec,
+    S: Stream<Item = C::Encode> + 'static,
+{
+    let packing = Packing { encoding: plan.encodings.send, switch, size_max: plan.send_max };
+    Feed::start(requests, codec, packing, plan.local.shared.options.retry_buffer_bytes)
+}
+
+impl<M> Requests<'_, M> {
+    fn committed(&self) -> Committed {
+        match self {
+            Requests::One(_) => Committed::No,
+            Requests::Many(feed) => feed.committed(),
+        }
+    }
+}
+
+/// Ends the pump with the call.
+struct Fed<'a, 'm, M>(&'a Requests<'m, M>);
+
+impl<M> Drop for Fed<'_, '_, M> {
+    fn drop(&mut self) {
+        if let Requests::Many(feed) = self.0 {
+            feed.end();
+        }
+    }
+}
+
+/// A stream of requests, one response.
+pub(crate) async fn one_of_many<C: Codec>(
+    plan: Plan,
+    codec: &C,
+    feed: Rc<Feed>,
+) -> Result<Response<C::Decode>, Status> {
+    let requests: Requests<'_, C::Encode> = Requests::Many(feed.clone());
+    let _fed = Fed(&requests);
+    plan.check_rate()?;
+    let got = retrying(&plan, &requests, async |number, previous, avoid| {
+        let mut placed = open(&plan, number, previous, avoid, None, &requests, codec).await?;
+        feed.aim(placed.link.clone(), placed.key);
+        let key = placed.key;
+        let outcome = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx))).await;
+        placed.settle(Some(outcome.end.code()));
+        if let (End::Lost(_), Some(status)) = (&outcome.end, feed.failure()) {
+            return Err(unsendable(&plan, &placed, status, number));
+        }
+        plan.local.answered(&placed.pool, &outcome.trailers);
+        check(&plan, outcome, &placed.pool, number)
+    })
+    .await?;
+    decode(&plan, codec, got)
+}
+
+/// A stream of responses, to one request or many.
+pub(crate) async fn many<C: Codec>(
+    plan: Plan,
+    codec: &C,
+    requests: Requests<'_, C::Encode>,
+) -> Result<Response<Streaming<C::Decode>>, Status> {
+    plan.check_rate()?;
+    let plan = Rc::new(plan);
+    let mut fed = Some(Fed(&requests));
+    let opened = retrying(&plan, &requests, async |number, previous, avoid| {
+        let reader = Rc::new(Reader::default());
+        let inbound = Rc::new(Inbound::with_source(reader.clone()));
+        let mut placed = open(&plan, number, previous, avoid, Some(&inbound), &requests, codec).await?;
+        let key = placed.key;
+        if let Requests::Many(feed) = &requests {
+            feed.aim(placed.link.clone(), key);
+        }
+        match poll_fn(|cx| placed.link.session(|session| session.poll_head(key, cx))).await {
+            Ok((encoding, metadata)) => {
+                reader.attach(&plan, placed, &requests);
+                let parts = ReplyParts { metadata, ..ReplyParts::default() };
+                let messages = Streaming::new(codec.clone(), inbound, encoding, plan.receive_max);
+                Ok(Response::from_reply(parts, messages))
+            }
+            Err(outcome) => {
+                placed.settle(Some(outcome.end.code()));
+                let failure = match &requests {
+                    Requests::Many(feed) => feed.failure(),
+                    Requests::One(_) => None,
+                };
+                Err(match failure {
+                    Some(status) => unsendable(&plan, &placed, status, number),
+                    None => ended(&plan, &placed, outcome, number),
+                })
+            }
+        }
+    })
+    .await;
+    if opened.is_ok() {
+        // The reader ends the pump now.
+        std::mem::forget(fed.take());
+    }
+    opened
+}
+
+/// Makes attempts until one succeeds or no further one is allowed.
+async fn retrying<M, T>(
+    plan: &Plan,
+    requests: &Requests<'_, M>,
+    attempt: impl AsyncFn(u32, Option<&str>, &[EndpointKey]) -> Result<T, Failed>,
+) -> Result<T, Status> {
+    let mut retries = RetryState::new();
+    let mut avoid: Vec<EndpointKey> = Vec::new();
+    loop {
+        let number = retries.attempts();
+        let failed = match attempt(number, retries.previous_attempts(), &avoid).await {
+            Ok(done) => {
+                succeeded(plan);
+                return Ok(done);
+            }
+            Err(failed) => failed,
+        };
+        match decide(plan, &mut retries, &failed, requests.committed()) {
+            Decision::Fail(stop) => return Err(failed.into_status(Some(stop))),
+            Decision::TransparentRetry => {}
+            Decision::Retry { after } => {
+                avoid.extend(failed.endpoint);
+                let until = now() + after;
+                if until >= plan.deadline {
+                    sleep_until(plan.deadline).await;
+                    return Err(plan.expired(Place::Backoff, number).into_status(None));
+                }
+                sleep_until(until).await;
+            }
+        }
+    }
+}
+
+/// Opens the stream of one attempt. Responses go to `inbound`, or are one.
+async fn open<C: Codec>(
+    plan: &Plan,
+    number: u32,
+    previous: Option<&str>,
+    avoid: &[EndpointKey],
+    inbound: Option<&Rc<Inbound>>,
+    requests: &Requests<'_, C::Encode>,
+    codec: &C,
+) -> Result<Placed, Failed> {
+    let mut encoded = Ok(());
+    let encodings = plan.encodings;
+    let placed = place(plan, number, avoid, |session, io, pool| {
+        let now = io.now;
+        plan.with_head(now, previous, |head, more| {
+            let opening = Opening {
+                head,
+                more,
+                deadline: plan.deadline,
+                receive_max: plan.receive_max,
+                accept: encodings.accept,
+            };
+            let key = match inbound {
+                None => session.open_one(io, &opening, EndStream::No)?,
+                Some(inbound) => {
+                    let origin = Origin { endpoint: pool.name.clone(), attempt: number, began: plan.began };
+                    session.open_many(io, &opening, EndStream::No, inbound.clone(), Rc::new(origin))?
+                }
+            };
+            if let Requests::One(message) = requests {
+                encoded = session.send(io, key, EndStream::Yes, |out| {
+                    encode_message(codec, message, encodings.send, plan.send_max, out)
+                });
+            }
+            Ok(key)
+        })
+    })
+    .await;
+    let placed = placed.map_err(|failure| Failed::here(failure, None))?;
+    match encoded {
+        Ok(()) => Ok(placed),
+        Err(status) => Err(unsendable(plan, &placed, status, number)),
+    }
+}
+
+/// A request could not be encoded, or is too large.
+#[cold]
+fn unsendable(plan: &Plan, placed: &Placed, status: Status, number: u32) -> Failed {
+    Failed::here(plan.failure(cause_of(&status), Some(placed.pool.name.clone()), number), Some(status))
+}
+
+/// A call that ended before its response began.
+#[cold]
+fn ended(plan: &Plan, placed: &Placed, outcome: Outcome, number: u32) -> Failed {
+    match check(plan, outcome, &placed.pool, number) {
+        Err(failed) => failed,
+        // An end without a response, and yet a success, is the head of an empty stream, and was taken for that.
+        Ok(_) => {
+            Failed::here(plan.failure(Cause::MissingStatus, Some(placed.pool.name.clone()), number), None)
+        }
+    }
+}
+
+/// What the reader of responses does to the call: it frees the window, and ends the call when it goes.
+#[derive(Default)]
+struct Reader {
+    stream: OnceCell<(ClientLink, StreamKey)>,
+    held: RefCell<Option<Held>>,
+}
+
+/// What lives as long as the reader.
+struct Held {
+    _placed: Placed,
+    _plan: Rc<Plan>,
+    feed: Option<Rc<Feed>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(feed) = &self.feed {
+            feed.end();
+        }
+    }
+}
+
+impl Reader {
+    fn attach<M>(&self, plan: &Rc<Plan>, placed: Placed, requests: &Requests<'_, M>) {
+        let stream = placed.link.session(|session| session.stream_of(placed.key));
+        if let Some(stream) = stream {
+            let _ = self.stream.set((placed.link.clone(), stream));
+        }
+        let feed = match requests {
+            Requests::Many(feed) => {
+                feed.commit();
+                Some(feed.clone())
+            }
+            Requests::One(_) => None,
+        };
+        *self.held.borrow_mut() = Some(Held { _placed: placed, _plan: plan.clone(), feed });
+    }
+}
+
+impl Source for Reader {
+    fn consumed(&self, bytes: u32) {
+        if let Some((link, stream)) = self.stream.get() {
+            link.with(|_, io| ClientSession::credit(io, *stream, bytes));
+        }
+    }
+
+    fn abandoned(&self) {
+        let held = self.held.take();
+        drop(held);
+    }
+}

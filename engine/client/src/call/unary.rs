@@ -1,0 +1,248 @@
+//! One request, one response: attempts one after the other, as retries go.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use corelane_call::message::{decode_message, encode_message};
+use corelane_call::{Code, Codec, GatherError, ReplyParts, Response, Status, WasCompressed, give_buffer};
+use corelane_policy::balance::EndpointKey;
+use corelane_policy::resilience::{
+    self, Committed, Decision, PUSHBACK_NAME, Pushback, Reach, RetryState, Stop,
+};
+use corelane_runtime::{now, sleep_until};
+use corelane_wire::frame::EndStream;
+
+use super::place::place;
+use super::plan::Plan;
+use super::{cached, hedged};
+use crate::error::Failure;
+use crate::options::Retries;
+use crate::pool::Pool;
+use crate::session::{End, Opening, Outcome};
+use crate::time::by;
+use crate::{Cause, Idempotency, Place};
+
+/// An attempt that failed: what the caller would hear, and what a policy needs to know.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// What the server said, if it did.
+    pub(crate) status: Option<Status>,
+    pub(crate) reach: Reach,
+    pub(crate) endpoint: Option<EndpointKey>,
+}
+
+impl Failed {
+    /// On this side, with what says why.
+    #[cold]
+    pub(crate) fn here(failure: Failure, status: Option<Status>) -> Failed {
+        // What fails here once fails here again: no retry can help.
+        Failed { failure, status, reach: Reach::MaybeExecuted, endpoint: None }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        match (self.failure.cause.code(), &self.status) {
+            (Some(code), None) => code,
+            (_, Some(status)) => status.code(),
+            (None, None) => Code::Unknown,
+        }
+    }
+
+    /// What a policy looks at.
+    pub(crate) fn as_policy(&self, committed: Committed) -> resilience::Failure {
+        let values = self.status.as_ref().map(|status| status.metadata().get_all(PUSHBACK_NAME));
+        let pushback = Pushback::of_values(values.into_iter().flatten().map(str::as_bytes));
+        resilience::Failure { code: self.code(), pushback, reach: self.reach, committed }
+    }
+
+    #[cold]
+    pub(crate) fn into_status(self, stop: Option<Stop>) -> Status {
+        let mut failure = self.failure;
+        // That no policy names the method is the rule, and that the code is not retryable says the policy itself.
+        failure.stop = stop.filter(|stop| !matches!(stop, Stop::NoPolicy | Stop::Code | Stop::Committed));
+        failure.into_status(self.status)
+    }
+}
+
+/// A successful answer that is not decoded yet.
+pub(crate) struct Got {
+    pub(crate) outcome: Outcome,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) number: u32,
+}
+
+/// Makes the call.
+pub(crate) async fn unary<C: Codec>(
+    plan: Plan,
+    codec: &C,
+    message: &C::Encode,
+) -> Result<Response<C::Decode>, Status> {
+    plan.check_rate()?;
+    if let Some(cache) =
+        plan.local.cache.as_ref().filter(|_| plan.idempotency() == Idempotency::NoSideEffects)
+    {
+        return Box::pin(cached::unary(&plan, cache, codec, message)).await;
+    }
+    let got = fetch(&plan, codec, message).await?;
+    decode(&plan, codec, got)
+}
+
+/// Makes the call, with as many attempts as its policy allows.
+pub(crate) async fn fetch<C: Codec>(plan: &Plan, codec: &C, message: &C::Encode) -> Result<Got, Status> {
+    if let Some(policy) = plan.hedging() {
+        let got = Box::pin(hedged::fetch(plan, policy, codec, message)).await?;
+        succeeded(plan);
+        return Ok(got);
+    }
+    let mut failed = match attempt(plan, codec, message, 1, None, &[], None).await {
+        Ok(got) => {
+            succeeded(plan);
+            return Ok(got);
+        }
+        Err(failed) => failed,
+    };
+    let mut retries = RetryState::new();
+    let mut avoid = Vec::new();
+    loop {
+        match decide(plan, &mut retries, &failed, Committed::No) {
+            Decision::Fail(stop) => return Err(failed.into_status(Some(stop))),
+            Decision::TransparentRetry => {}
+            Decision::Retry { after } => {
+                avoid.extend(failed.endpoint);
+                let until = now() + after;
+                if until >= plan.deadline {
+                    sleep_until(plan.deadline).await;
+                    return Err(plan.expired(Place::Backoff, retries.attempts() - 1).into_status(None));
+                }
+                sleep_until(until).await;
+            }
+        }
+        let previous = retries.previous_attempts();
+        match attempt(plan, codec, message, retries.attempts(), previous, &avoid, None).await {
+            Ok(got) => {
+                succeeded(plan);
+                return Ok(got);
+            }
+            Err(again) => failed = again,
+        }
+    }
+}
+
+/// What follows a failed attempt.
+pub(crate) fn decide(
+    plan: &Plan,
+    retries: &mut RetryState,
+    failed: &Failed,
+    committed: Committed,
+) -> Decision {
+    let config = plan.settings.method.as_deref();
+    let policy = config.and_then(|config| config.retry.as_ref());
+    let policy = policy.filter(|_| plan.local.shared.options.retries == Retries::ByPolicy);
+    let throttle = plan.settings.config.throttle.as_deref();
+    retries.on_attempt_failed(
+        &failed.as_policy(committed),
+        policy,
+        throttle,
+        &mut plan.local.rng.borrow_mut(),
+    )
+}
+
+#[inline]
+pub(crate) fn succeeded(plan: &Plan) {
+    if let Some(throttle) = &plan.settings.config.throttle {
+        throttle.on_success();
+    }
+}
+
+/// One attempt; where it was placed is noted in `used`.
+pub(crate) async fn attempt<C: Codec>(
+    plan: &Plan,
+    codec: &C,
+    message: &C::Encode,
+    number: u32,
+    previous: Option<&str>,
+    avoid: &[EndpointKey],
+    used: Option<&RefCell<Vec<EndpointKey>>>,
+) -> Result<Got, Failed> {
+    let mut encoded = Ok(());
+    let encodings = plan.encodings;
+    let placed = place(plan, number, avoid, |session, io, _| {
+        let now = io.now;
+        plan.with_head(now, previous, |head, more| {
+            let (deadline, receive_max) = (plan.deadline, plan.receive_max);
+            let opening = Opening { head, more, deadline, receive_max, accept: encodings.accept };
+            let key = session.open_one(io, &opening, EndStream::No)?;
+            encoded = session.send(io, key, EndStream::Yes, |out| {
+                encode_message(codec, message, encodings.send, plan.send_max, out)
+            });
+            Ok(key)
+        })
+    })
+    .await;
+    let mut placed = placed.map_err(|failure| Failed::here(failure, None))?;
+    if let Some(used) = used {
+        used.borrow_mut().push(placed.pool.key);
+    }
+    if let Err(status) = encoded {
+        let failure = plan.failure(unsendable(&status), Some(placed.pool.name.clone()), number);
+        return Err(Failed::here(failure, Some(status)));
+    }
+    let key = placed.key;
+    let answer = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx)));
+    let outcome = match plan.attempt_deadline() {
+        None => Some(answer.await),
+        Some(deadline) => by(deadline, answer).await,
+    };
+    let Some(outcome) = outcome else {
+        let failure = plan.failure(Cause::Deadline(Place::Attempt), Some(placed.pool.name.clone()), number);
+        return Err(Failed { endpoint: Some(placed.pool.key), ..Failed::here(failure, None) });
+    };
+    placed.settle(Some(outcome.end.code()));
+    plan.local.answered(&placed.pool, &outcome.trailers);
+    check(plan, outcome, &placed.pool, number)
+}
+
+/// Why a request cannot be sent.
+#[cold]
+pub(crate) fn unsendable(status: &Status) -> Cause {
+    if status.code() == Code::ResourceExhausted { Cause::RequestTooLarge } else { Cause::Encode }
+}
+
+/// Whether an attempt has succeeded.
+pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32) -> Result<Got, Failed> {
+    let (cause, status, reach) = match outcome.end {
+        End::Answered(ref status) if status.code() == Code::Ok => {
+            return Ok(Got { outcome, pool: pool.clone(), number });
+        }
+        End::Answered(status) => (Cause::Server, Some(status), Reach::MaybeExecuted),
+        End::Lost(lost) => (lost.cause, None, lost.reach),
+    };
+    let failure = plan.failure(cause, Some(pool.name.clone()), number);
+    Err(Failed { failure, status, reach, endpoint: Some(pool.key) })
+}
+
+/// From what came to what the caller gets.
+pub(crate) fn decode<C: Codec>(plan: &Plan, codec: &C, got: Got) -> Result<Response<C::Decode>, Status> {
+    let Got { outcome, pool, number } = got;
+    let failed = |cause, status| plan.failure(cause, Some(pool.name.clone()), number).into_status(status);
+    let message = outcome.message.message().map_err(|error| {
+        let cause = match error {
+            GatherError::Missing => Cause::MissingMessage,
+            GatherError::Cut => Cause::CutMessage,
+            GatherError::TooLarge { .. } | GatherError::Extra | GatherError::BadFlag(_) => Cause::Decode,
+        };
+        failed(cause, None)
+    })?;
+    let compressed = message.compressed;
+    let item = decode_message(codec, message, outcome.encoding, plan.receive_max).map_err(|status| {
+        let is_large = status.code() == Code::ResourceExhausted;
+        failed(if is_large { Cause::ResponseTooLarge } else { Cause::Decode }, Some(status))
+    })?;
+    let mut parts =
+        ReplyParts { metadata: outcome.metadata, trailers: outcome.trailers, ..ReplyParts::default() };
+    if compressed {
+        parts.extensions.insert(WasCompressed);
+    }
+    give_buffer(outcome.message.into_storage());
+    Ok(Response::from_reply(parts, item))
+}

@@ -1,0 +1,270 @@
+//! What watches how the calls to an endpoint go: the circuit breakers of its methods, and outlier detection. Both are off unless
+//! asked for.
+//!
+//! All workers share them. A breaker is made when a method is first called at an endpoint; each worker remembers where it is.
+//!
+//! Does not: choose endpoints. Invariant: every permit of a breaker is given back, with what became of the call or as ignored.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use corelane_call::Code;
+use corelane_policy::balance::{self, EndpointKey, Endpoints};
+use corelane_policy::config::{BalancerConfig, OutlierDetectionConfig};
+use corelane_policy::resilience::{
+    BreakerChange, BreakerConfig, BreakerFigures, BreakerMode, CircuitBreaker, Ejection, Outcome,
+    OutlierDetector, OutlierEndpoint, Permit, Rejected,
+};
+use corelane_wire::Instant;
+
+/// Breakers of one channel at most: endpoints times methods. What is above goes without.
+const BREAKERS_MAX: usize = 65_536;
+
+/// A change of a breaker's state.
+#[derive(Clone, Debug)]
+pub struct BreakerEvent {
+    /// The endpoint's address.
+    pub endpoint: Arc<str>,
+    /// The method's path.
+    pub method: &'static str,
+    /// From what to what, and why.
+    pub change: BreakerChange,
+}
+
+/// Who is told of changes; called on the worker where the change was caused, so it must not block.
+pub(crate) type BreakerObserver = Arc<dyn Fn(&BreakerEvent) + Send + Sync>;
+
+/// The breakers of one channel.
+pub(crate) struct Breakers {
+    config: BreakerConfig,
+    observer: Option<BreakerObserver>,
+    known: Mutex<HashMap<(Arc<str>, &'static str), Arc<CircuitBreaker>>>,
+}
+
+impl Breakers {
+    pub(crate) fn new(config: BreakerConfig, observer: Option<BreakerObserver>) -> Breakers {
+        Breakers { config, observer, known: Mutex::default() }
+    }
+
+    fn get(&self, endpoint: &Arc<str>, method: &'static str) -> Option<Arc<CircuitBreaker>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = known.len();
+        if let Some(breaker) = known.get(&(endpoint.clone(), method)) {
+            return Some(breaker.clone());
+        }
+        if count >= BREAKERS_MAX {
+            return None;
+        }
+        let breaker = CircuitBreaker::new(self.config.clone()).expect("the builder has checked the config");
+        let breaker = Arc::new(breaker);
+        known.insert((endpoint.clone(), method), breaker.clone());
+        Some(breaker)
+    }
+
+    /// Forgets the breakers of endpoints that are gone.
+    pub(crate) fn retain(&self, endpoints: &Endpoints) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(endpoint, _), _| endpoints.iter().any(|kept| kept.info().address == *endpoint));
+    }
+
+    /// What all breakers have seen.
+    pub(crate) fn figures(&self, now: Instant) -> Vec<(Arc<str>, &'static str, BreakerFigures)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .map(|((endpoint, method), breaker)| (endpoint.clone(), *method, breaker.figures(now)))
+            .collect()
+    }
+
+    /// Forces the breaker of one endpoint and method.
+    pub(crate) fn set_mode(&self, endpoint: &str, method: &'static str, mode: BreakerMode, now: Instant) {
+        let endpoint: Arc<str> = endpoint.into();
+        if let Some(breaker) = self.get(&endpoint, method) {
+            self.tell(&endpoint, method, breaker.set_mode(mode, now));
+        }
+    }
+
+    fn tell(&self, endpoint: &Arc<str>, method: &'static str, change: Option<BreakerChange>) {
+        let Some(change) = change else { return };
+        tracing::info!(%endpoint, method, %change, "a circuit breaker has changed");
+        if let Some(observer) = &self.observer {
+            observer(&BreakerEvent { endpoint: endpoint.clone(), method, change });
+        }
+    }
+}
+
+impl fmt::Debug for Breakers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breakers").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The outlier detection of one published list.
+pub(crate) struct Outliers {
+    detector: OutlierDetector,
+    endpoints: Vec<Watched>,
+}
+
+struct Watched {
+    key: EndpointKey,
+    endpoint: Arc<OutlierEndpoint>,
+}
+
+impl AsRef<OutlierEndpoint> for Watched {
+    fn as_ref(&self) -> &OutlierEndpoint {
+        &self.endpoint
+    }
+}
+
+impl Outliers {
+    /// The detection for a list, with what is known of its endpoints from `before`.
+    pub(crate) fn new(
+        config: OutlierDetectionConfig,
+        endpoints: &Endpoints,
+        before: Option<&Outliers>,
+        now: Instant,
+    ) -> Outliers {
+        let known = |key| before?.find(key).cloned();
+        let endpoints: Vec<Watched> = endpoints
+            .iter()
+            .map(|endpoint| Watched {
+                key: endpoint.key(),
+                endpoint: known(endpoint.key()).unwrap_or_default(),
+            })
+            .collect();
+        let detector = match before {
+            Some(before) => before.detector.successor(config, now, &endpoints),
+            None => OutlierDetector::new(config, now),
+        };
+        Outliers { detector, endpoints }
+    }
+
+    pub(crate) fn find(&self, key: EndpointKey) -> Option<&Arc<OutlierEndpoint>> {
+        self.endpoints.iter().find(|watched| watched.key == key).map(|watched| &watched.endpoint)
+    }
+
+    /// Compares the endpoints, if that is due; tells the balancer what has changed.
+    pub(crate) fn sweep(&self, now: Instant, balancer: &balance::Shared, rng: &mut fastrand::Rng) {
+        if self.detector.next_sweep().is_none_or(|next| next > now) {
+            return;
+        }
+        for change in self.detector.sweep(now, &self.endpoints, rng) {
+            let (index, ejection) = match change {
+                Ejection::Ejected(index) => (index, balance::Ejection::Ejected),
+                Ejection::Returned(index) => (index, balance::Ejection::None),
+            };
+            balancer.set_ejection(self.endpoints[index].key, ejection);
+            tracing::info!(endpoint = ?self.endpoints[index].key, ?ejection, "outlier detection");
+        }
+    }
+}
+
+impl fmt::Debug for Outliers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outliers").field("detector", &self.detector).finish_non_exhaustive()
+    }
+}
+
+/// The outlier detection that a policy asks for, wherever it stands in it.
+pub(crate) fn outlier_config(mut policy: &BalancerConfig) -> Option<&OutlierDetectionConfig> {
+    loop {
+        match policy {
+            BalancerConfig::OutlierDetection { config, .. } => return Some(config),
+            BalancerConfig::RandomSubsetting { child, .. } => policy = child,
+            _ => return None,
+        }
+    }
+}
+
+/// The guards of one endpoint on one worker.
+#[derive(Default)]
+pub(crate) struct Guards {
+    breakers: RefCell<Vec<(&'static str, Arc<CircuitBreaker>)>>,
+    outlier: RefCell<Option<Arc<OutlierEndpoint>>>,
+}
+
+/// One attempt, watched.
+pub(crate) struct Watch {
+    permit: Option<(Arc<CircuitBreaker>, Permit, &'static str)>,
+    outlier: Option<Arc<OutlierEndpoint>>,
+    began: Instant,
+}
+
+impl Guards {
+    pub(crate) fn set_outlier(&self, outlier: Option<Arc<OutlierEndpoint>>) {
+        *self.outlier.borrow_mut() = outlier;
+    }
+
+    /// Asks whether a call may go out.
+    #[inline]
+    pub(crate) fn admit(
+        &self,
+        breakers: Option<&Breakers>,
+        endpoint: &Arc<str>,
+        method: &'static str,
+        now: Instant,
+    ) -> Result<Watch, Duration> {
+        let permit = match breakers {
+            None => None,
+            Some(breakers) => self.permit(breakers, endpoint, method, now)?,
+        };
+        Ok(Watch { permit, outlier: self.outlier.borrow().clone(), began: now })
+    }
+
+    fn permit(
+        &self,
+        breakers: &Breakers,
+        endpoint: &Arc<str>,
+        method: &'static str,
+        now: Instant,
+    ) -> Result<Option<(Arc<CircuitBreaker>, Permit, &'static str)>, Duration> {
+        // Paths are the same bytes at the same place for each use of one stub, and few.
+        let known = self.breakers.borrow().iter().find(|(path, _)| *path == method).map(|(_, it)| it.clone());
+        let breaker = match known {
+            Some(breaker) => breaker,
+            None => {
+                let Some(breaker) = breakers.get(endpoint, method) else { return Ok(None) };
+                self.breakers.borrow_mut().push((method, breaker.clone()));
+                breaker
+            }
+        };
+        match breaker.try_acquire(now) {
+            Ok(permit) => {
+                breakers.tell(endpoint, method, permit.change());
+                Ok(Some((breaker, permit, method)))
+            }
+            Err(Rejected { retry_after, change, .. }) => {
+                breakers.tell(endpoint, method, change);
+                Err(retry_after.unwrap_or(Duration::MAX))
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// The attempt is over: with this code, or without a word about the endpoint.
+    #[inline]
+    pub(crate) fn end(
+        self,
+        breakers: Option<&Breakers>,
+        endpoint: &Arc<str>,
+        code: Option<Code>,
+        now: Instant,
+    ) {
+        if let Some(outlier) = &self.outlier {
+            outlier.record(match code {
+                Some(Code::Ok) => Outcome::Success,
+                Some(_) => Outcome::Failure,
+                None => Outcome::Ignored,
+            });
+        }
+        if let (Some((breaker, permit, method)), Some(breakers)) = (self.permit, breakers) {
+            let outcome = code.map_or(Outcome::Ignored, |code| breaker.config().outcome_of(code));
+            let change = breaker.record(permit, now, outcome, now.since(self.began));
+            breakers.tell(endpoint, method, change);
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! One worker's connections to one endpoint: made, grown, shrunk and given up as calls need them.
+//!
+//! A connection is dialed by a task of its own, which then watches it until it is over. Calls take the connection that has the
+//! most room of those used last; when all are full they wait in line, and the pool grows.
+//!
+//! Invariant: a connection that takes no more calls is not in `links`; calls that it still has end there.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use corelane_policy::balance::{EndpointKey, Readiness};
+use corelane_policy::resilience::Backoff;
+use corelane_runtime::{Address, now, sleep, sleep_until, spawn_local};
+use corelane_wire::Instant;
+
+use crate::Cause;
+use crate::connect::connect;
+use crate::guard::Guards;
+use crate::health::{Health, Verdict};
+use crate::local::Local;
+use crate::orca;
+use crate::session::{ClientLink, Unopened};
+use crate::shared::Shared;
+use crate::standing::{Phase, Standing};
+use crate::waiters::Waiters;
+
+/// How long the first attempt of pick_first has before the next address is tried beside it (gRFC A61, RFC 8305).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// A connection in the pool.
+#[derive(Clone)]
+pub(crate) struct Pooled {
+    pub(crate) link: ClientLink,
+    pub(crate) standing: Rc<Standing>,
+}
+
+/// What a pool did, and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolFigures {
+    /// Calls that found a stream at once.
+    pub hits: u64,
+    /// Calls that did not.
+    pub misses: u64,
+    /// Connections made.
+    pub opened: u64,
+    /// Attempts to connect that failed.
+    pub failed: u64,
+    /// Connections now.
+    pub open: usize,
+    /// Of them, those without a call.
+    pub idle: usize,
+    /// Calls that wait for a stream.
+    pub waiting: usize,
+}
+
+/// See the module.
+pub(crate) struct Pool {
+    pub(crate) key: EndpointKey,
+    pub(crate) name: Arc<str>,
+    address: Address,
+    local: Weak<Local>,
+    state: Cell<Readiness>,
+    links: RefCell<Vec<Pooled>>,
+    /// Where the last call went.
+    preferred: Cell<usize>,
+    dialing: Cell<usize>,
+    backoff: RefCell<Backoff>,
+    /// Why the last attempt failed.
+    failure: RefCell<Option<Cause>>,
+    /// Calls that wait for a stream.
+    pub(crate) waiters: Rc<Waiters>,
+    pub(crate) guards: Guards,
+    /// A first connection is being dialed, or will be after a pause.
+    seeking: Cell<bool>,
+    /// Changes when what was being dialed is no longer wanted.
+    plan: Cell<u64>,
+    /// It is no longer an endpoint of the channel.
+    given_up: Cell<bool>,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+    opened: Cell<u64>,
+    failed: Cell<u64>,
+}
+
+/// What came of the wish for a stream.
+pub(crate) enum Taken<T> {
+    Yes(ClientLink, T),
+    /// All connections are full: wait in line.
+    Full,
+    /// No connection takes calls.
+    None,
+}
+
+impl Pool {
+    pub(crate) fn new(local: &Rc<Local>, key: EndpointKey, name: Arc<str>, address: Address) -> Rc<Pool> {
+        let backoff = Backoff::new(local.shared.options.backoff.clone()).expect("the builder has checked it");
+        Rc::new(Pool {
+            key,
+            name,
+            address,
+            local: Rc::downgrade(local),
+            state: Cell::new(Readiness::Idle),
+            links: RefCell::default(),
+            preferred: Cell::new(0),
+            dialing: Cell::new(0),
+            backoff: RefCell::new(backoff),
+            failure: RefCell::default(),
+            waiters: Rc::default(),
+            guards: Guards::default(),
+            seeking: Cell::new(false),
+            plan: Cell::new(0),
+            given_up: Cell::new(false),
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+            opened: Cell::new(0),
+            failed: Cell::new(0),
+        })
+    }
+
+    /// What went wrong last.
+    pub(crate) fn failure(&self) -> Cause {
+        let known = self.failure.borrow().clone();
+        known.unwrap_or_else(|| Cause::Connect { reason: "no attempt has succeeded yet".into() })
+    }
+
+    pub(crate) fn figures(&self) -> PoolFigures {
+        let links = self.links.borrow();
+        PoolFigures {
+            hits: self.hits.get(),
+            misses: self.misses.get(),
+            opened: self.opened.get(),
+            failed: self.failed.get(),
+            open: links.len(),
+            idle: links.iter().filter(|pooled| pooled.standing.calls() == 0).count(),
+            waiting: self.waiters.len(),
+        }
+    }
+
+    /// Tries `open` on one connection after the other. `queued` says that the caller has waited its turn; others must not
+    /// overtake those who wait.
+    #[inline]
+    pub(crate) fn take<T>(
+        self: &Rc<Self>,
+        queued: Turn,
+        mut open: impl FnMut(&ClientLink) -> Result<T, Unopened>,
+    ) -> Taken<T> {
+        let mut full = false;
+        if queued == Turn::Newcomer && !self.waiters.is_empty() {
+            full = true;
+        } else {
+            let count = self.links.borrow().len();
+            let first = self.preferred.get();
+            for step in 0..count {
+                let index = (first + step) % count;
+                let Some(link) = self.links.borrow().get(index).map(|pooled| pooled.link.clone()) else {
+                    break;
+                };
+                match open(&link) {
+                    Ok(taken) => {
+                        self.preferred.set(index);
+                        self.took(queued, step, &link);
+                        return Taken::Yes(link, taken);
+                    }
+                    Err(Unopened::Full) => full = true,
+                    Err(Unopened::Leaving) => {}
+                }
+            }
+        }
+        if full {
+            self.misses.set(self.misses.get() + u64::from(queued == Turn::Newcomer));
+            self.grow();
+            return Taken::Full;
+        }
+        Taken::None
+    }
+
+    #[inline]
+    fn took(self: &Rc<Self>, queued: Turn, steps: usize, link: &ClientLink) {
+        match queued {
+            Turn::Newcomer => self.hits.set(self.hits.get() + 1),
+            // Whoever frees a stream calls one; where there is room for more, those called pass it on.
+            Turn::Called if link.with(|_, io| io.wire.open_capacity()).is_some_and(|room| room > 0) => {
+                if let Some(next) = self.waiters.call_one() {
+                    next.wake();
+                }
+            }
+            Turn::Called => {}
+        }
+        if steps > 0 {
+            self.grow_early();
+        }
+    }
+
+    /// Grows when all but a few streams of all connections are in use, before calls must wait.
+    fn grow_early(self: &Rc<Self>) {
+        let Some(local) = self.local.upgrade() else { return };
+        let percent = u64::from(local.shared.options.grow_at_percent);
+        let links = self.links.borrow();
+        let (mut used, mut allowed) = (0, 0);
+        for pooled in &*links {
+            let calls = u64::from(pooled.standing.calls());
+            let room = pooled.link.with(|_, io| io.wire.open_capacity()).unwrap_or(0);
+            used += calls;
+            allowed += calls + u64::try_from(room).unwrap_or(u64::from(u32::MAX));
+        }
+        drop(links);
+        if used * 100 >= allowed * percent {
+            self.grow();
+        }
+    }
+
+    /// One more connection, unless there are as many as there may be.
+    fn grow(self: &Rc<Self>) {
+        let Some(local) = self.local.upgrade() else { return };
+        let count = self.links.borrow().len() + self.dialing.get();
+        if count < local.shared.options.connections_max && self.dialing.get() == 0 {
+            self.dial(Purpose::More);
+        }
+    }
+
+    /// Connects, unless that is done or under way.
+    pub(crate) fn connect(self: &Rc<Self>) {
+        if self.state.get() == Readiness::Idle && !self.given_up.get() {
+            self.seeking.set(true);
+            self.set_state(Readiness::Connecting);
+            self.dial(Purpose::First);
+        }
+    }
+
+    fn dial(self: &Rc<Self>, purpose: Purpose) {
+        self.dialing.set(self.dialing.get() + 1);
+        let pool = Rc::downgrade(self);
+        spawn_local(async move {
+            match purpose {
+                Purpose::First => Pool::dial_until_ready(pool).await,
+                Purpose::More => {
+                    if let Some(made) = Pool::dial_once(&pool).await {
+                        Pool::watch(pool, made).await;
+                    }
+                }
+            }
+        });
+    }
+
+    /// The life of a pool's first connection: attempts with pauses between them, then the connection until it is over.
+    async fn dial_until_ready(weak: Weak<Pool>) {
+        loop {
+            let (began, Some(plan)) = (now(), weak.upgrade().map(|pool| pool.plan.get())) else { return };
+            if let Some(made) = Pool::dial_once(&weak).await {
+                if let Some(pool) = weak.upgrade() {
+                    pool.seeking.set(false);
+                }
+                return Pool::watch(weak, made).await;
+            }
+            let is_wanted = |pool: &Rc<Pool>| pool.plan.get() == plan;
+            let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
+            let Some(retry_at) = pool.attempt_failed(began) else { return };
+            drop(pool);
+            sleep_until(retry_at).await;
+            let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
+            pool.dialing.set(pool.dialing.get() + 1);
+        }
+    }
+
+    /// Notes that the attempt begun then has failed; says when the next may be.
+    fn attempt_failed(&self, began: Instant) -> Option<Instant> {
+        let local = self.local.upgrade()?;
+        let pause = self.backoff.borrow_mut().next(&mut local.rng.borrow_mut());
+        self.set_state(Readiness::TransientFailure);
+        local.shared.resolve();
+        Some((began + pause).max(now()))
+    }
+
+    /// One attempt: the connection that takes calls, or nothing, with the reason noted.
+    async fn dial_once(weak: &Weak<Pool>) -> Option<Pooled> {
+        let pool = weak.upgrade()?;
+        let local = pool.local.upgrade()?;
+        let (shared, address) = (local.shared.clone(), pool.address.clone());
+        let waiters = pool.waiters.clone();
+        let (first, plan) = (pool.links.borrow().is_empty(), pool.plan.get());
+        drop((pool, local));
+        let mut attempt = Box::pin(connect(&shared, &address, waiters));
+        let mut hurry = Box::pin(sleep(ATTEMPT_DELAY));
+        let mut hurried = !first;
+        let made = poll_fn(|cx| {
+            if let Poll::Ready(made) = attempt.as_mut().poll(cx) {
+                return Poll::Ready(Some(made));
+            }
+            if !hurried && hurry.as_mut().poll(cx).is_ready() {
+                hurried = true;
+                if let Some(local) = weak.upgrade().and_then(|pool| pool.local.upgrade()) {
+                    local.try_next();
+                }
+            }
+            match weak.upgrade() {
+                Some(pool) if pool.plan.get() == plan => Poll::Pending,
+                _ => Poll::Ready(None),
+            }
+        })
+        .await;
+        let pool = weak.upgrade()?;
+        pool.dialing.set(pool.dialing.get() - 1);
+        match made? {
+            Ok(made) if pool.plan.get() == plan => Some(made),
+            Ok(unwanted) => {
+                close(&unwanted);
+                None
+            }
+            Err(cause) => {
+                tracing::debug!(endpoint = %pool.name, %cause, "cannot connect");
+                pool.failed.set(pool.failed.get() + 1);
+                *pool.failure.borrow_mut() = Some(cause);
+                None
+            }
+        }
+    }
+
+    /// The life of a connection that takes calls.
+    async fn watch(weak: Weak<Pool>, made: Pooled) {
+        let (shared, service) = {
+            let Some(local) = weak.upgrade().and_then(|pool| pool.local.upgrade()) else {
+                return close(&made);
+            };
+            if let Some(period) = local.reports_out_of_band() {
+                spawn_local(orca::listen(weak.clone(), made.clone(), period));
+            }
+            (local.shared.clone(), local.health_service())
+        };
+        let phase = match service {
+            None => {
+                let Some(pool) = weak.upgrade() else { return close(&made) };
+                pool.add(made.clone());
+                drop(pool);
+                poll_fn(|cx| made.standing.poll_beyond(Phase::Ready, cx)).await
+            }
+            Some(service) => Pool::watch_health(&weak, &made, &shared, service).await,
+        };
+        let Some(pool) = weak.upgrade() else { return };
+        pool.remove(&made, phase);
+    }
+
+    /// As `watch`, for an endpoint that is asked whether it serves (gRFC A17): calls go there while it says so.
+    async fn watch_health(weak: &Weak<Pool>, made: &Pooled, shared: &Shared, service: String) -> Phase {
+        let mut health = Health::new(service, made.clone());
+        loop {
+            let mut next = pin!(health.next(shared));
+            let heard = poll_fn(|cx| match made.standing.poll_beyond(Phase::Ready, cx) {
+                Poll::Ready(phase) => Poll::Ready(Err(phase)),
+                Poll::Pending => next.as_mut().poll(cx).map(Ok),
+            })
+            .await;
+            let Some(pool) = weak.upgrade() else { return Phase::Closed };
+            match heard {
+                Err(phase) => return phase,
+                Ok(Verdict::Serves) => pool.add(made.clone()),
+                Ok(Verdict::DoesNot(reason)) => pool.suspend(made, reason.into()),
+            }
+        }
+    }
+
+    /// No calls go to this connection while the endpoint does not serve.
+    fn suspend(&self, unhealthy: &Pooled, reason: Arc<str>) {
+        self.links.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &unhealthy.standing));
+        if self.links.borrow().is_empty() {
+            *self.failure.borrow_mut() = Some(Cause::Unhealthy { reason });
+            self.set_state(Readiness::TransientFailure);
+        }
+    }
+
+    /// The channel, for what goes on beside its calls.
+    pub(crate) fn local(&self) -> Option<Rc<Local>> {
+        self.local.upgrade()
+    }
+
+    fn add(&self, made: Pooled) {
+        if self.links.borrow().iter().any(|pooled| Rc::ptr_eq(&pooled.standing, &made.standing)) {
+            return;
+        }
+        self.opened.set(self.opened.get() + 1);
+        self.backoff.borrow_mut().reset();
+        *self.failure.borrow_mut() = None;
+        let room = made.link.with(|_, io| io.wire.open_capacity()).unwrap_or(0);
+        let standing = made.standing.clone();
+        self.links.borrow_mut().push(made);
+        self.set_state(Readiness::Ready);
+        standing.room(room, std::task::Waker::wake);
+    }
+
+    fn remove(self: &Rc<Self>, gone: &Pooled, phase: Phase) {
+        self.links.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &gone.standing));
+        let Some(local) = self.local.upgrade() else { return };
+        if gone.standing.pinged_too_much() {
+            local.shared.ping_less();
+        }
+        if let Some(cause) = gone.standing.loss() {
+            tracing::debug!(endpoint = %self.name, ?phase, %cause, "a connection is gone");
+            *self.failure.borrow_mut() = Some(cause);
+        }
+        if self.links.borrow().is_empty() && !self.seeking.get() && self.state.get() != Readiness::Idle {
+            self.set_state(Readiness::Idle);
+            local.shared.resolve();
+            if !self.waiters.is_empty() {
+                self.connect();
+            }
+        }
+    }
+
+    /// Closes connections that were idle for long, down to the minimum.
+    pub(crate) fn shrink(&self, min: usize, idle_since: impl Fn(&Standing) -> bool) {
+        let mut links = self.links.borrow_mut();
+        let mut surplus = Vec::new();
+        while links.len() > min {
+            let Some(index) =
+                links.iter().position(|pooled| pooled.standing.calls() == 0 && idle_since(&pooled.standing))
+            else {
+                break;
+            };
+            surplus.push(links.swap_remove(index));
+        }
+        drop(links);
+        surplus.iter().for_each(close);
+    }
+
+    /// Gives everything up: calls in flight end in their own time, new ones go elsewhere.
+    pub(crate) fn give_up(&self) {
+        self.given_up.set(true);
+        self.rest();
+    }
+
+    /// Closes what is idle and stops dialing; the next call connects again.
+    pub(crate) fn rest(&self) {
+        self.plan.set(self.plan.get() + 1);
+        self.seeking.set(false);
+        let links = std::mem::take(&mut *self.links.borrow_mut());
+        links.iter().for_each(close);
+        if self.state.get() != Readiness::Idle {
+            self.set_state(Readiness::Idle);
+        }
+        self.waiters.call_all();
+    }
+
+    fn set_state(&self, state: Readiness) {
+        if self.state.replace(state) == state {
+            return;
+        }
+        if state != Readiness::Ready {
+            // Those who wait for a stream here look elsewhere.
+            self.waiters.call_all();
+        }
+        if let Some(local) = self.local.upgrade() {
+            local.readiness_changed(self.key, state);
+        }
+    }
+}
+
+/// Whether a call has waited in line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Newcomer,
+    Called,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// There is none.
+    First,
+    /// There are not enough.
+    More,
+}
+
+/// No further calls; those in flight end in their own time.
+fn close(pooled: &Pooled) {
+    pooled.link.with(|_, io| {
+        pooled.standing.set_phase(Phase::Leaving, |waker| io.wake_after(waker));
+        io.wire.drain(io.now);
+    });
+}

@@ -1,0 +1,700 @@
+//! The client's side of one connection: from calls to streams, and from the events of streams to what callers wait for.
+//!
+//! Callers reach it through the connection's [`Link`]: they open a stream, and poll its slot. The number of a slot is the tag of
+//! its stream. Deadlines of all calls share one timer, set to the first: calls that are answered in time, nearly all, never
+//! touch the wheel.
+//!
+//! Does not: choose connections, decode messages, retry. Invariant: a slot lives from its stream's head until its caller has
+//! taken the outcome or given up; an ended slot has no stream.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use corelane_call::{
+    Code, Encoding, EncodingSet, GatherError, Gathered, Inbound, Metadata, Status, take_buffer, take_fields,
+};
+use corelane_memory::{Key, Slab};
+use corelane_policy::resilience::Reach;
+use corelane_runtime::{CloseReason, Io, Link, Session};
+use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
+use corelane_wire::frame::{EndStream, ErrorCode};
+use corelane_wire::{FieldList, Instant, Name};
+
+use crate::error::Place;
+use crate::head::{self, Presence};
+use crate::keepalive::{Keepalive, Next};
+use crate::standing::{Phase, Standing};
+use crate::{Cause, Failure};
+
+/// The timer of all deadlines.
+const SWEEP: u32 = 0;
+/// The timer of keepalive.
+const KEEPALIVE: u32 = 1;
+
+/// Calls of one connection: more than any server allows.
+const CALLS_MAX: u32 = 1 << 20;
+
+/// A connection with its calls.
+pub(crate) type ClientLink = Link<ClientSession>;
+
+/// What is known of a call when its stream is opened.
+pub(crate) struct Opening<'a> {
+    pub(crate) head: &'a FieldList,
+    /// Fields of this call's own.
+    pub(crate) more: Option<&'a FieldList>,
+    /// [`Instant::MAX`] without one.
+    pub(crate) deadline: Instant,
+    pub(crate) receive_max: usize,
+    pub(crate) accept: EncodingSet,
+}
+
+/// Why no stream was opened.
+#[derive(Debug)]
+pub(crate) enum Unopened {
+    /// The server allows no more now.
+    Full,
+    /// The connection takes no more calls.
+    Leaving,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The server said how.
+    Answered(Status),
+    /// It did not.
+    Lost(Lost),
+}
+
+impl End {
+    /// The code that it amounts to.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            End::Answered(status) => status.code(),
+            End::Lost(lost) => lost.cause.code().unwrap_or(Code::Unknown),
+        }
+    }
+}
+
+/// A call that got no status from the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Lost {
+    pub(crate) cause: Cause,
+    pub(crate) reach: Reach,
+}
+
+impl Lost {
+    pub(crate) fn new(cause: Cause) -> Lost {
+        Lost { cause, reach: Reach::MaybeExecuted }
+    }
+}
+
+/// What a unary call has come to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) end: End,
+    pub(crate) encoding: Encoding,
+    pub(crate) metadata: Metadata,
+    pub(crate) trailers: Metadata,
+    pub(crate) message: Gathered,
+}
+
+/// Where a call's messages go.
+enum Body {
+    /// One, to be kept until its caller takes it.
+    One(Gathered),
+    /// Any number. A stream that fails after it has begun needs a status here, so what a status says is kept too.
+    Many { inbound: Rc<Inbound>, origin: Rc<Origin> },
+}
+
+/// What the status of a call says beside its cause.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) endpoint: Arc<str>,
+    pub(crate) attempt: u32,
+    pub(crate) began: Instant,
+}
+
+impl Origin {
+    fn failure(&self, cause: Cause, now: Instant) -> Failure {
+        let endpoint = Some(self.endpoint.clone());
+        Failure { cause, endpoint, attempt: self.attempt, elapsed: now.since(self.began), stop: None }
+    }
+}
+
+struct Call {
+    stream: StreamKey,
+    deadline: Instant,
+    receive_max: usize,
+    accept: EncodingSet,
+    encoding: Encoding,
+    begun: Begun,
+    body: Body,
+    metadata: Option<Box<FieldList>>,
+    trailers: Metadata,
+    end: Option<End>,
+    /// The task that waits for the head or the end.
+    waker: Option<Waker>,
+    /// The task that sends the requests.
+    pump: Option<Waker>,
+}
+
+/// Whether the response has begun with a head of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    No,
+    Yes,
+}
+
+/// See the module.
+pub(crate) struct ClientSession {
+    calls: Slab<Call>,
+    standing: Rc<Standing>,
+    /// When the sweep comes.
+    sweep_at: Instant,
+    keepalive: Option<Keepalive>,
+}
+
+impl ClientSession {
+    pub(crate) fn new(standing: Rc<Standing>, keepalive: Option<Keepalive>) -> ClientSession {
+        ClientSession { calls: Slab::new(CALLS_MAX), standing, sweep_at: Instant::MAX, keepalive }
+    }
+
+    /// Opens a stream for a call with one response.
+    #[inline]
+    pub(crate) fn open_one(
+        &mut self,
+        io: &mut Io<'_>,
+        opening: &Opening<'_>,
+        end: EndStream,
+    ) -> Result<Key, Unopened> {
+        self.open(io, opening, end, Body::One(Gathered::new(take_buffer())))
+    }
+
+    /// Opens a stream for a call whose responses go to `inbound`.
+    pub(crate) fn open_many(
+        &mut self,
+        io: &mut Io<'_>,
+        opening: &Opening<'_>,
+        end: EndStream,
+        inbound: Rc<Inbound>,
+        origin: Rc<Origin>,
+    ) -> Result<Key, Unopened> {
+        self.open(io, opening, end, Body::Many { inbound, origin })
+    }
+
+    #[inline]
+    fn open(
+        &mut self,
+        io: &mut Io<'_>,
+        opening: &Opening<'_>,
+        end: EndStream,
+        body: Body,
+    ) -> Result<Key, Unopened> {
+        if self.standing.phase() != Phase::Ready {
+            return Err(Unopened::Leaving);
+        }
+        let stream = match io.wire.open_template(opening.head, opening.more, end) {
+            Ok(stream) => stream,
+            Err(OpenError::Full) => return Err(Unopened::Full),
+            Err(OpenError::GoingAway | OpenError::Exhausted) => {
+                self.standing.set_phase(Phase::Leaving, |waker| io.wake_after(waker));
+                return Err(Unopened::Leaving);
+            }
+        };
+        let call = Call {
+            stream,
+            deadline: opening.deadline,
+            receive_max: opening.receive_max,
+            accept: opening.accept,
+            encoding: Encoding::Identity,
+            begun: Begun::No,
+            body,
+            metadata: None,
+            trailers: Metadata::new(),
+            end: None,
+            waker: None,
+            pump: None,
+        };
+        let Ok(key) = self.calls.insert(call) else {
+            if let Some(stream) = io.wire.stream(stream) {
+                stream.reset(ErrorCode::CANCEL);
+            }
+            return Err(Unopened::Full);
+        };
+        io.wire.stream(stream).expect("it was opened just now").set_tag(key.index());
+        self.standing.opened();
+        if opening.deadline < self.sweep_at {
+            self.sweep_at = opening.deadline;
+            io.set_timer(SWEEP, opening.deadline);
+        }
+        if let Some(keepalive) = &mut self.keepalive
+            && let Some(at) = keepalive.call_began(io.now)
+        {
+            io.set_timer(KEEPALIVE, at);
+        }
+        Ok(key)
+    }
+
+    /// Sends a message: `encode` appends it, prefix included.
+    ///
+    /// # Errors
+    /// What `encode` says; the call is over then. `Ok` also where the call had ended before.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        io: &mut Io<'_>,
+        key: Key,
+        end: EndStream,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let Some(call) = self.calls.get(key) else { return Ok(()) };
+        let Some(stream) = io.wire.stream(call.stream) else { return Ok(()) };
+        let mut encoded = Ok(());
+        let _ = stream.send_with(end, |out| encoded = guarded(out, encode));
+        if encoded.is_err() {
+            self.give_up(io, key);
+        }
+        encoded
+    }
+
+    /// Sends the end of the requests.
+    pub(crate) fn send_end(&mut self, io: &mut Io<'_>, key: Key) {
+        let Some(call) = self.calls.get(key) else { return };
+        if let Some(stream) = io.wire.stream(call.stream) {
+            let _ = stream.send_data(&[], EndStream::Yes);
+        }
+    }
+
+    /// Ready when requests can be sent, or need not be any more.
+    pub(crate) fn poll_room(&mut self, io: &mut Io<'_>, key: Key, cx: &Context<'_>) -> Poll<Room> {
+        let Some(call) = self.calls.get_mut(key) else { return Poll::Ready(Room::Over) };
+        let Some(mut stream) = io.wire.stream(call.stream) else { return Poll::Ready(Room::Over) };
+        if stream.send_room() > 0 {
+            return Poll::Ready(Room::Left);
+        }
+        call.pump = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Has `cx` woken when the call ends, while its pump waits for requests; says whether it has.
+    pub(crate) fn watch_end(&mut self, key: Key, cx: &Context<'_>) -> bool {
+        match self.calls.get_mut(key) {
+            Some(call) if call.end.is_none() => {
+                if !call.pump.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    call.pump = Some(cx.waker().clone());
+                }
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// The outcome of a call with one response, once it is there.
+    #[inline]
+    pub(crate) fn poll_one(&mut self, key: Key, cx: &Context<'_>) -> Poll<Outcome> {
+        let Some(call) = self.calls.get_mut(key) else { return Poll::Ready(Outcome::gone()) };
+        if call.end.is_none() {
+            wait(call, cx);
+            return Poll::Pending;
+        }
+        let call = self.calls.remove(key).expect("it was here just now");
+        let message = match call.body {
+            Body::One(gathered) => gathered,
+            Body::Many { .. } => Gathered::default(),
+        };
+        Poll::Ready(Outcome {
+            end: call.end.expect("it was here just now"),
+            encoding: call.encoding,
+            metadata: call.metadata.map(Metadata::from_boxed).unwrap_or_default(),
+            trailers: call.trailers,
+            message,
+        })
+    }
+
+    /// The head of a call with many responses, or its end without one.
+    pub(crate) fn poll_head(
+        &mut self,
+        key: Key,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(Encoding, Metadata), Outcome>> {
+        let Some(call) = self.calls.get_mut(key) else { return Poll::Ready(Err(Outcome::gone())) };
+        let succeeded = matches!(&call.end, Some(End::Answered(status)) if status.code() == Code::Ok);
+        match (call.begun, &call.end) {
+            (Begun::Yes, _) => {}
+            (Begun::No, None) => {
+                wait(call, cx);
+                return Poll::Pending;
+            }
+            (Begun::No, Some(_)) if succeeded => {}
+            (Begun::No, Some(_)) => return self.poll_one(key, cx).map(Err),
+        }
+        let metadata = call.metadata.take().map(Metadata::from_boxed).unwrap_or_default();
+        Poll::Ready(Ok((call.encoding, metadata)))
+    }
+
+    /// The caller is done with a call: its stream ends if it has not.
+    pub(crate) fn give_up(&mut self, io: &mut Io<'_>, key: Key) {
+        let Some(call) = self.calls.remove(key) else { return };
+        if let Some(stream) = io.wire.stream(call.stream) {
+            stream.reset(ErrorCode::CANCEL);
+        }
+        if let Some(pump) = call.pump {
+            io.wake_after(pump);
+        }
+        if call.end.is_none() {
+            self.closed_one(io);
+        }
+    }
+
+    /// Ends a call that has not ended, for a reason of its caller's side.
+    pub(crate) fn abort(&mut self, io: &mut Io<'_>, key: Key, cause: Cause) {
+        if self.calls.get(key).is_some_and(|call| call.end.is_none()) {
+            self.fail(io, key, cause);
+        }
+    }
+
+    /// The reader is done with so many bytes.
+    pub(crate) fn credit(io: &mut Io<'_>, stream: StreamKey, bytes: u32) {
+        if let Some(mut stream) = io.wire.stream(stream) {
+            stream.credit(bytes);
+        }
+    }
+
+    /// The code of a call that has ended.
+    pub(crate) fn code_of(&self, key: Key) -> Option<Code> {
+        self.calls.get(key)?.end.as_ref().map(End::code)
+    }
+
+    /// The stream of a call.
+    pub(crate) fn stream_of(&self, key: Key) -> Option<StreamKey> {
+        self.calls.get(key).map(|call| call.stream)
+    }
+
+    /// Takes the end of a call with many responses, once its stream is over.
+    pub(crate) fn forget(&mut self, key: Key) {
+        self.calls.remove(key);
+    }
+
+    /// A stream is free again.
+    #[inline]
+    fn closed_one(&mut self, io: &mut Io<'_>) {
+        if let Some(waker) = self.standing.closed() {
+            io.wake_after(waker);
+        }
+    }
+
+    fn headers(&mut self, io: &mut Io<'_>, tag: u32, end_stream: bool, too_large: bool) {
+        let Some((key, call)) = self.calls.at_mut(tag) else { return };
+        if call.end.is_some() {
+            return;
+        }
+        if too_large {
+            return self.fail(io, key, Cause::HeadersTooLarge);
+        }
+        let head = match head::read(io.wire.fields(), call.accept) {
+            Ok(head) => head,
+            Err(cause) => return self.fail(io, key, cause),
+        };
+        if end_stream {
+            return self.trailers(io, key);
+        }
+        call.encoding = head.encoding;
+        call.begun = Begun::Yes;
+        if head.metadata == Presence::Yes {
+            let mut fields = take_fields();
+            *fields = io.wire.swap_fields(*fields);
+            call.metadata = Some(fields);
+        }
+        if matches!(call.body, Body::Many { .. })
+            && let Some(waker) = call.waker.take()
+        {
+            io.wake_after(waker);
+        }
+    }
+
+    /// The response has ended with a status, or should have.
+    fn trailers(&mut self, io: &mut Io<'_>, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let fields = io.wire.fields();
+        let end = match plain_success(fields) {
+            true => End::Answered(Status::ok()),
+            false => match Status::from_fields(fields) {
+                Some(status) => {
+                    call.trailers = Metadata::copy_of(fields);
+                    End::Answered(status)
+                }
+                None => End::Lost(Lost::new(Cause::MissingStatus)),
+            },
+        };
+        self.finish(io, key, end);
+    }
+
+    fn data(&mut self, io: &mut Io<'_>, tag: u32, payload: &[u8], end_stream: bool) {
+        let Some((key, call)) = self.calls.at_mut(tag) else { return };
+        if call.end.is_some() {
+            return;
+        }
+        let len = u32::try_from(payload.len()).expect("a frame is far smaller");
+        let refused = match &mut call.body {
+            Body::One(gathered) => match gathered.push(payload, call.receive_max) {
+                Ok(()) => {
+                    if !end_stream {
+                        ClientSession::credit(io, call.stream, len);
+                    }
+                    None
+                }
+                Err(GatherError::TooLarge { .. }) => Some(Cause::ResponseTooLarge),
+                Err(GatherError::Extra) => Some(Cause::ExtraMessage),
+                Err(_) => Some(Cause::Decode),
+            },
+            Body::Many { inbound, .. } => {
+                inbound.push(payload);
+                let credit = inbound.take_credit();
+                if credit > 0 {
+                    ClientSession::credit(io, call.stream, credit);
+                }
+                None
+            }
+        };
+        match refused {
+            Some(cause) => self.fail(io, key, cause),
+            None if end_stream => self.fail(io, key, Cause::MissingStatus),
+            None => {}
+        }
+    }
+
+    fn reset(&mut self, io: &mut Io<'_>, tag: u32, code: ErrorCode, by: ResetBy) {
+        let Some((key, call)) = self.calls.at_mut(tag) else { return };
+        if call.end.is_some() {
+            return;
+        }
+        let lost = match by {
+            ResetBy::Goaway => {
+                Lost { cause: Cause::Goaway { code: self.standing.goaway_code() }, reach: Reach::Refused }
+            }
+            ResetBy::Peer if code == ErrorCode::REFUSED_STREAM => {
+                Lost { cause: Cause::Refused, reach: Reach::Refused }
+            }
+            ResetBy::Peer => Lost::new(Cause::Reset { code }),
+            ResetBy::Us => Lost::new(Cause::Protocol { reason: format!("it was reset with {code}").into() }),
+        };
+        self.finish(io, key, End::Lost(lost));
+    }
+
+    /// Ends a call for a fault that was found on this side.
+    fn fail(&mut self, io: &mut Io<'_>, key: Key, cause: Cause) {
+        self.finish(io, key, End::Lost(Lost::new(cause)));
+    }
+
+    #[inline]
+    fn finish(&mut self, io: &mut Io<'_>, key: Key, end: End) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        // What the server has not read of the requests it will not read any more.
+        if let Some(stream) = io.wire.stream(call.stream) {
+            stream.reset(match &end {
+                End::Answered(_) => ErrorCode::NO_ERROR,
+                End::Lost(_) => ErrorCode::CANCEL,
+            });
+        }
+        for waker in conclude(call, end, io.now) {
+            io.wake_after(waker);
+        }
+        self.closed_one(io);
+    }
+
+    /// Ends the calls whose deadline is over.
+    fn sweep(&mut self, io: &mut Io<'_>) {
+        let mut next = Instant::MAX;
+        let mut due = Vec::new();
+        for (key, call) in self.calls.iter() {
+            if call.end.is_some() {
+                continue;
+            }
+            if call.deadline <= io.now {
+                due.push(key);
+            } else {
+                next = next.min(call.deadline);
+            }
+        }
+        for key in due {
+            self.fail(io, key, Cause::Deadline(Place::Response));
+        }
+        self.sweep_at = next;
+        if next < Instant::MAX {
+            io.set_timer(SWEEP, next);
+        }
+    }
+
+    fn keep_alive(&mut self, io: &mut Io<'_>) {
+        let calls = self.standing.calls();
+        let Some(keepalive) = &mut self.keepalive else { return };
+        match keepalive.due(io.now, calls) {
+            Next::Rest => {}
+            Next::Wait(at) => io.set_timer(KEEPALIVE, at),
+            Next::Ping(at) => {
+                io.wire.ping(crate::keepalive::PAYLOAD);
+                io.set_timer(KEEPALIVE, at);
+            }
+            Next::Dead(after) => {
+                let cause = Cause::KeepaliveTimeout { after };
+                self.lose_all(&Lost::new(cause.clone()), io.now);
+                self.standing.lose(cause);
+                self.standing.set_phase(Phase::Closed, |waker| io.wake_after(waker));
+                io.wire.goaway(ErrorCode::NO_ERROR, b"keepalive timeout");
+            }
+        }
+    }
+
+    /// Ends all calls.
+    fn lose_all(&mut self, lost: &Lost, now: Instant) {
+        for (_, call) in self.calls.iter_mut() {
+            if call.end.is_none() {
+                for waker in conclude(call, End::Lost(lost.clone()), now) {
+                    waker.wake();
+                }
+                self.standing.closed();
+            }
+        }
+    }
+}
+
+impl Session for ClientSession {
+    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
+        if let Some(keepalive) = &mut self.keepalive {
+            keepalive.heard(io.now);
+        }
+        match event {
+            Event::Headers { tag, end_stream, too_large, .. } => self.headers(io, tag, end_stream, too_large),
+            Event::Data { tag, payload, end_stream, .. } => self.data(io, tag, payload, end_stream),
+            Event::Trailers { tag, too_large, .. } => {
+                let Some((key, call)) = self.calls.at_mut(tag) else { return };
+                match (call.end.is_none(), too_large) {
+                    (true, false) => self.trailers(io, key),
+                    (true, true) => self.fail(io, key, Cause::HeadersTooLarge),
+                    (false, _) => {}
+                }
+            }
+            Event::Reset { tag, code, by, .. } => self.reset(io, tag, code, by),
+            Event::Settings => {
+                let room = io.wire.open_capacity();
+                if self.standing.phase() == Phase::Greeting {
+                    self.standing.set_phase(Phase::Ready, |waker| io.wake_after(waker));
+                    if let Some(at) = self.keepalive.as_mut().and_then(|keepalive| keepalive.start(io.now)) {
+                        io.set_timer(KEEPALIVE, at);
+                    }
+                }
+                self.standing.room(room, |waker| io.wake_after(waker));
+            }
+            Event::Goaway { code, debug, .. } => {
+                self.standing.goaway(code, debug);
+                self.standing.set_phase(Phase::Leaving, |waker| io.wake_after(waker));
+            }
+            Event::Informational { .. } | Event::Pong { .. } => {}
+        }
+    }
+
+    fn wake(&mut self, _: &mut Io<'_>, _: u32) {}
+
+    fn timer(&mut self, io: &mut Io<'_>, slot: u32) {
+        match slot {
+            SWEEP => self.sweep(io),
+            _ => self.keep_alive(io),
+        }
+    }
+
+    fn writable(&mut self, io: &mut Io<'_>, tag: u32) {
+        if let Some((_, call)) = self.calls.at_mut(tag)
+            && let Some(pump) = call.pump.take()
+        {
+            io.wake_after(pump);
+        }
+    }
+
+    fn drain(&mut self, io: &mut Io<'_>) {
+        self.standing.set_phase(Phase::Leaving, |waker| io.wake_after(waker));
+    }
+
+    fn closed(&mut self, reason: &CloseReason) {
+        let cause = match reason {
+            CloseReason::Protocol(error) => Cause::Protocol { reason: error.to_string().into() },
+            CloseReason::Tls(error) => Cause::Tls { reason: error.to_string().into() },
+            CloseReason::Shutdown => Cause::WorkerEnded,
+            other => Cause::ConnectionLost { reason: Arc::from(other.to_string()) },
+        };
+        // A GOAWAY that named an error is why it was closed.
+        let cause = match self.standing.goaway_code() {
+            ErrorCode::NO_ERROR => cause,
+            code => Cause::ConnectionLost { reason: format!("the server went away with {code}").into() },
+        };
+        self.lose_all(&Lost::new(cause.clone()), corelane_runtime::now());
+        self.standing.lose(cause);
+        self.standing.set_phase(Phase::Closed, Waker::wake);
+    }
+}
+
+/// Encodes with a codec that is not ours: whatever it does, no half message stays in the output of a connection that others share.
+#[inline]
+fn guarded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>) -> Result<(), Status> {
+    let start = out.len();
+    catch_unwind(AssertUnwindSafe(|| encode(out))).unwrap_or_else(|panic| {
+        out.truncate(start);
+        let text = panic.downcast_ref::<&str>().copied();
+        let text =
+            text.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why");
+        Err(Status::internal(format!("the codec panicked: {text}")))
+    })
+}
+
+/// Whether requests can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Left,
+    /// The call has ended.
+    Over,
+}
+
+impl Outcome {
+    /// Of a call that nobody knows: its session has forgotten it.
+    fn gone() -> Outcome {
+        Outcome {
+            end: End::Lost(Lost::new(Cause::Cancelled)),
+            encoding: Encoding::Identity,
+            metadata: Metadata::new(),
+            trailers: Metadata::new(),
+            message: Gathered::default(),
+        }
+    }
+}
+
+#[inline]
+fn wait(call: &mut Call, cx: &Context<'_>) {
+    if !call.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        call.waker = Some(cx.waker().clone());
+    }
+}
+
+/// Notes how a call ended; gives the tasks that want to know.
+#[inline]
+fn conclude(call: &mut Call, end: End, now: Instant) -> impl Iterator<Item = Waker> + use<> {
+    if let Body::Many { inbound, origin } = &call.body {
+        inbound.set_trailers(call.trailers.clone());
+        match &end {
+            End::Answered(status) if status.code() == Code::Ok => inbound.end(),
+            End::Answered(status) => {
+                inbound.fail(origin.failure(Cause::Server, now).into_status(Some(status.clone())));
+            }
+            End::Lost(lost) => inbound.fail(origin.failure(lost.cause.clone(), now).into_status(None)),
+        }
+    }
+    call.end = Some(end);
+    call.waker.take().into_iter().chain(call.pump.take())
+}
+
+/// Whether trailers say OK and nothing else: nearly all do.
+#[inline]
+fn plain_success(fields: &FieldList) -> bool {
+    fields.len() == 1 && fields.get_known(Name::GrpcStatus) == Some(b"0")
+}

@@ -1,0 +1,229 @@
+//! What the client's tests share: a server that does what its requests tell it, and callers of it.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
+
+use std::future::pending;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use corelane_call::{Code, ProstCodec, Request, Response, Status, Stream, Streaming, stream};
+use corelane_client::{Caller, Channel, Engine, Method};
+use corelane_runtime::{Backend, Workers};
+use corelane_server::{Builder, Methods, Server, ServerHandle, Service, ServiceOptions};
+
+/// Requests and responses are texts: `prost` reads and writes them as the well-known wrapper.
+pub(crate) type Text = ProstCodec<String, String>;
+
+pub(crate) const ECHO: Method = Method::new("/test.Texts/Echo");
+pub(crate) const SPLIT: Method = Method::new("/test.Texts/Split");
+pub(crate) const JOIN: Method = Method::new("/test.Texts/Join");
+pub(crate) const CHAT: Method = Method::new("/test.Texts/Chat");
+pub(crate) const NOBODY: Method = Method::new("/test.Texts/Nobody");
+
+/// What a test can see of the handlers from its own thread.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) started: AtomicUsize,
+    pub(crate) dropped: AtomicUsize,
+}
+
+struct Witness(Arc<Seen>);
+
+impl Witness {
+    fn new(seen: &Arc<Seen>) -> Witness {
+        seen.started.fetch_add(1, Ordering::SeqCst);
+        Witness(seen.clone())
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Texts {
+    seen: Arc<Seen>,
+    options: ServiceOptions,
+}
+
+/// `fail CODE` fails, `hang` hangs, `trailer` sets metadata both ways, `seen` says what metadata came, all else comes back.
+async fn echo(request: Request<String>, seen: Arc<Seen>) -> Result<Response<String>, Status> {
+    let _witness = Witness::new(&seen);
+    let text = request.get_ref().clone();
+    match text.split_once(' ').unwrap_or((&text, "")) {
+        ("fail", code) => Err(Status::new(Code::from_i32(code.parse().unwrap()), "as you wish")),
+        ("hang", _) => pending().await,
+        ("metadata", name) => {
+            let value = request.metadata().get(name).unwrap_or("none").to_owned();
+            let mut response = Response::new(value.clone());
+            response.metadata_mut().insert("x-head", &value)?;
+            response.trailers_mut().insert("x-tail", &value)?;
+            Ok(response)
+        }
+        ("timeout", _) => {
+            let left = request.time_remaining(corelane_runtime::now());
+            Ok(Response::new(left.map_or("none".to_owned(), |left| left.as_millis().to_string())))
+        }
+        ("repeat", count) => Ok(Response::new("x".repeat(count.parse().unwrap()))),
+        _ => Ok(Response::new(text)),
+    }
+}
+
+type Texted = Pin<Box<dyn Stream<Item = Result<String, Status>>>>;
+
+impl Service for Texts {
+    const NAME: &'static str = "test.Texts";
+
+    fn register(self, methods: &mut Methods) {
+        let Texts { seen, options } = self;
+        methods.options(options);
+        let witness = seen.clone();
+        methods.unary(ECHO.path(), Text::new(), move |request| echo(request, witness.clone()));
+        let witness = seen.clone();
+        methods.server_streaming(SPLIT.path(), Text::new(), move |request: Request<String>| {
+            let witness = Witness::new(&witness);
+            async move {
+                let words: Vec<String> = request.into_inner().split(' ').map(str::to_owned).collect();
+                let words: Texted = Box::pin(stream::produce(async move |out: stream::Sender<String>| {
+                    let _witness = witness;
+                    for word in words {
+                        match word.as_str() {
+                            "!" => return Err(Status::aborted("an exclamation mark")),
+                            "…" => pending::<()>().await,
+                            _ => {}
+                        }
+                        out.send(word).await.map_err(|_| Status::cancelled("nobody listens"))?;
+                    }
+                    Ok(())
+                }));
+                Ok(Response::new(words))
+            }
+        });
+        let witness = seen.clone();
+        methods.client_streaming(JOIN.path(), Text::new(), move |request: Request<Streaming<String>>| {
+            let witness = Witness::new(&witness);
+            async move {
+                let _witness = witness;
+                let mut joined = Vec::new();
+                let mut words = request.into_inner();
+                while let Some(word) = words.message().await? {
+                    joined.push(word);
+                }
+                Ok(Response::new(joined.join(" ")))
+            }
+        });
+        methods.bidi(CHAT.path(), Text::new(), move |request: Request<Streaming<String>>| {
+            let witness = Witness::new(&seen);
+            async move {
+                let mut words = request.into_inner();
+                let answers: Texted = Box::pin(stream::produce(async move |out: stream::Sender<String>| {
+                    let _witness = witness;
+                    while let Some(word) = words.message().await? {
+                        out.send(word.to_uppercase())
+                            .await
+                            .map_err(|_| Status::cancelled("nobody listens"))?;
+                    }
+                    Ok(())
+                }));
+                Ok(Response::new(answers))
+            }
+        });
+    }
+}
+
+/// A running server of texts, on one worker.
+pub(crate) struct Running {
+    pub(crate) handle: ServerHandle,
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) target: String,
+}
+
+impl Running {
+    pub(crate) fn start() -> Running {
+        Running::with("127.0.0.1:0", |builder| builder, |_| ())
+    }
+
+    pub(crate) fn with(
+        address: &str,
+        configure: impl FnOnce(Builder) -> Builder,
+        options: impl Fn(&mut ServiceOptions) + Send + Sync + 'static,
+    ) -> Running {
+        let seen = Arc::new(Seen::default());
+        let shared = seen.clone();
+        let builder = configure(Server::builder().workers(Workers::Count(1))).add_service(move || {
+            let mut own = ServiceOptions::new();
+            options(&mut own);
+            Texts { seen: shared.clone(), options: own }
+        });
+        let handle = builder.start(address).unwrap();
+        let address = handle.addresses()[0].to_string();
+        let target = if address.starts_with("unix:") { address } else { format!("static:///{address}") };
+        Running { handle, seen, target }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.handle.addresses()[0].to_string()
+    }
+}
+
+/// Runs `test` on a client's worker, with both backends as far as the kernel has them.
+pub(crate) fn on_both<F>(test: impl Fn() -> F + Clone + Send + 'static)
+where
+    F: Future<Output = ()> + 'static,
+{
+    on(Backend::Epoll, test.clone());
+    match Engine::start_on(Workers::Count(1), Backend::Uring) {
+        Ok(engine) => engine.block_on(test),
+        Err(error) => eprintln!("left out the io_uring half: {error}"),
+    }
+}
+
+pub(crate) fn on<F>(backend: Backend, test: impl FnOnce() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + 'static,
+{
+    Engine::start_on(Workers::Count(1), backend).unwrap().block_on(test);
+}
+
+/// Runs `test` on a client's worker.
+pub(crate) fn run<F>(test: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F: Future + 'static,
+    F::Output: Send + 'static,
+{
+    Engine::start(Workers::Count(1)).unwrap().block_on(test)
+}
+
+pub(crate) fn caller(target: &str) -> Caller {
+    Caller::new(Channel::builder(target).connect_lazy().unwrap())
+}
+
+pub(crate) async fn say(caller: &Caller, text: &str) -> Result<String, Status> {
+    caller.unary(ECHO, Text::new(), Request::new(text.to_owned())).await.map(Response::into_inner)
+}
+
+/// Waits for something that another thread does.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// All that a stream gives.
+pub(crate) async fn collect(mut messages: Streaming<String>) -> Result<Vec<String>, Status> {
+    let mut all = Vec::new();
+    while let Some(message) = messages.message().await? {
+        all.push(message);
+    }
+    Ok(all)
+}
+
+pub(crate) fn shared<T>(value: T) -> Rc<T> {
+    Rc::new(value)
+}

@@ -1,0 +1,44 @@
+//! `least_request`: of some random ready endpoints the one with the fewest calls in flight (gRFC A48).
+//!
+//! As A48 says, endpoints are drawn with replacement and the first drawn wins a tie. Calls of all workers count, the others' as
+//! of a millisecond ago (`ledger.rs`); gRPC counts one channel's, which is the same thing on one core.
+
+use super::{Balancer, Call, Pick, View};
+
+/// The most endpoints that are compared for one pick, whatever the config says (gRFC A48).
+const CHOICES_MAX: u32 = 10;
+
+#[derive(Debug)]
+pub(super) struct LeastRequest {
+    choice_count: u32,
+}
+
+impl LeastRequest {
+    pub(super) fn new(choice_count: u32) -> LeastRequest {
+        LeastRequest { choice_count: choice_count.clamp(2, CHOICES_MAX) }
+    }
+}
+
+impl Balancer for LeastRequest {
+    fn update(&mut self, _: &mut View) {}
+
+    fn pick(&mut self, view: &mut View, _: &Call<'_>) -> Pick {
+        let ready_count = view.ready().len();
+        if ready_count == 0 {
+            return view.none_ready();
+        }
+        let draw = |view: &mut View| {
+            let at = view.rng().usize(..ready_count);
+            let key = view.ready()[at];
+            (view.load(key), key)
+        };
+        let mut best = draw(view);
+        for _ in 1..self.choice_count {
+            let other = draw(view);
+            if other.0 < best.0 {
+                best = other;
+            }
+        }
+        Pick::ready(best.1)
+    }
+}

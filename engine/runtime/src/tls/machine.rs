@@ -1,0 +1,235 @@
+//! rustls as a driver uses it: ciphertext in, plaintext out in pieces that hold whole frames, and back.
+//!
+//! Plaintext is shown where rustls has put it. Only a frame that goes on in the next record is copied, so that it lies in
+//! one piece. At most one read's worth of records is decrypted ahead, and the rest stays ciphertext in the receive buffer,
+//! which stops the reading.
+//!
+//! Invariant: while something is carried, it comes before everything that rustls holds. After an error nothing is decrypted
+//! or encrypted any more; only the alert leaves.
+
+use super::{ALPN, ClientTls, ServerTls, TlsError};
+use crate::buffers::Buffers;
+use corelane_wire::Instant;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, Connection, ServerConnection};
+use std::io::{BufRead, Write};
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The handshake is under way, for so long at most.
+    Handshake { until: Instant },
+    /// Data is exchanged.
+    Open,
+    /// We have said that nothing more comes, or that an error ended it.
+    Over,
+}
+
+/// See the module.
+pub(crate) struct Machine {
+    rustls: Connection,
+    stage: Stage,
+    /// The beginning of a frame that its record did not hold whole.
+    carry: Vec<u8>,
+    /// What of it was consumed.
+    consumed: usize,
+    /// A byte has come.
+    begun: bool,
+    /// The peer's close_notify has come.
+    ended: bool,
+}
+
+/// Whether bytes begin as a TLS record does (RFC 8446 section 5.1): neither HTTP/1 nor a frame that begins an HTTP/2
+/// connection does so.
+pub(crate) fn is_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [20..=23] | [20..=23, 3, ..])
+}
+
+impl Machine {
+    /// A client's end. `until` is when the handshake must be over.
+    ///
+    /// # Errors
+    /// [`TlsError::InvalidServerName`].
+    pub(crate) fn client(tls: &ClientTls, server_name: &str, until: Instant) -> Result<Machine, TlsError> {
+        let name = ServerName::try_from(server_name.to_owned())
+            .map_err(|_| TlsError::InvalidServerName { name: server_name.to_owned() })?;
+        let client = ClientConnection::new(tls.config.clone(), name).map_err(|error| TlsError::of(&error))?;
+        Ok(Machine::new(client.into(), until))
+    }
+
+    /// A server's end.
+    pub(crate) fn server(tls: &ServerTls, until: Instant) -> Machine {
+        let server = ServerConnection::new(tls.config.clone());
+        // The one reason is a fragment size that is out of range, and ours is rustls's own.
+        Machine::new(server.expect("a configuration that was built can be used").into(), until)
+    }
+
+    fn new(rustls: Connection, until: Instant) -> Machine {
+        let stage = Stage::Handshake { until };
+        Machine { rustls, stage, carry: Vec::new(), consumed: 0, begun: false, ended: false }
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        matches!(self.stage, Stage::Handshake { .. })
+    }
+
+    /// When the handshake must be over, while it is not.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Handshake { until } => Some(until),
+            Stage::Open | Stage::Over => None,
+        }
+    }
+
+    /// Whether what the protocol has produced can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Whether the peer has said that nothing more comes.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Decrypts from the front of `input` until something came of it; says how much was taken. With plaintext pending, it
+    /// adds to that.
+    ///
+    /// # Errors
+    /// The connection is over; an alert may have to leave.
+    pub(crate) fn take(&mut self, input: &[u8]) -> Result<usize, TlsError> {
+        if !self.begun && !input.is_empty() {
+            self.begun = true;
+            if !is_record(input) {
+                // rustls is shown it all the same, for its alert: the peer may know one when it sees it.
+                if self.rustls.read_tls(&mut &*input).is_ok() {
+                    let _ = self.rustls.process_new_packets();
+                }
+                return Err(self.broken(TlsError::PlaintextPeer));
+            }
+        }
+        let mut taken = 0;
+        while taken < input.len() && !self.ended {
+            taken += self.rustls.read_tls(&mut &input[taken..]).map_err(|error| self.broken(error.into()))?;
+            let processed = self.rustls.process_new_packets();
+            let state = processed.map_err(|error| self.broken(TlsError::of(&error)))?;
+            self.ended = state.peer_has_closed();
+            if self.is_handshaking() && !self.rustls.is_handshaking() {
+                self.stage = Stage::Open;
+                if self.rustls.alpn_protocol() != Some(ALPN) {
+                    self.end();
+                    return Err(TlsError::NoAlpn);
+                }
+            }
+            if state.plaintext_bytes_to_read() > 0 {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn broken(&mut self, error: TlsError) -> TlsError {
+        self.stage = Stage::Over;
+        error
+    }
+
+    /// What was decrypted and not consumed, as far as it lies in one piece.
+    #[inline]
+    pub(crate) fn unread(&mut self) -> &[u8] {
+        if self.carry.is_empty() { self.chunk() } else { &self.carry[self.consumed..] }
+    }
+
+    #[inline]
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        if self.carry.is_empty() {
+            self.rustls.reader().consume(bytes);
+            return;
+        }
+        self.consumed += bytes;
+        if self.consumed == self.carry.len() {
+            self.carry.clear();
+            self.consumed = 0;
+        }
+    }
+
+    /// Shows more than [`unread`](Self::unread) did, which was the beginning of a frame: decrypts from the front of `input`
+    /// for it. Says how much of that was taken, and whether there is more to see now.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(crate) fn more(&mut self, input: &[u8], buffers: &Buffers) -> Result<(usize, bool), TlsError> {
+        if self.carry.is_empty() {
+            self.carry_on(buffers);
+        }
+        let taken = if self.chunk().is_empty() { self.take(input)? } else { 0 };
+        let is_more = !self.chunk().is_empty();
+        if is_more && !self.carry.is_empty() {
+            self.carry_on(buffers);
+        }
+        Ok((taken, is_more))
+    }
+
+    /// The first piece of what rustls has decrypted. It reports an empty store as an error; [`Self::ended`] is how we know
+    /// an end.
+    fn chunk(&mut self) -> &[u8] {
+        self.rustls.reader().into_first_chunk().unwrap_or_default()
+    }
+
+    /// Moves the first piece behind what is carried.
+    fn carry_on(&mut self, buffers: &Buffers) {
+        self.carry.drain(..self.consumed);
+        self.consumed = 0;
+        let chunk = self.rustls.reader().into_first_chunk().unwrap_or_default();
+        if chunk.is_empty() {
+            return;
+        }
+        if self.carry.capacity() == 0 {
+            self.carry = buffers.take_spare();
+        }
+        self.carry.extend_from_slice(chunk);
+        let moved = chunk.len();
+        self.rustls.reader().consume(moved);
+    }
+
+    /// At the end of a turn: gives storage back that is not in use.
+    pub(crate) fn release(&mut self, buffers: &Buffers) {
+        if self.carry.is_empty() && self.carry.capacity() != 0 {
+            buffers.give_spare(std::mem::take(&mut self.carry));
+        }
+    }
+
+    /// Whether [`seal`](Self::seal) would produce anything, with so many bytes to encrypt.
+    pub(crate) fn has_output(&self, plain_bytes: usize) -> bool {
+        self.rustls.wants_write() || (self.is_open() && plain_bytes > 0)
+    }
+
+    /// Encrypts all of `plain`, once the handshake is over, and moves everything that is to be sent to `output`.
+    pub(crate) fn seal(&mut self, plain: &mut Vec<u8>, output: &mut Vec<u8>) {
+        self.flush(output);
+        if !self.is_open() {
+            return;
+        }
+        let mut from = 0;
+        while from < plain.len() {
+            // It takes as much as its own buffer has room for, which `flush` has emptied.
+            let taken = self.rustls.writer().write(&plain[from..]).expect("the store of rustls never fails");
+            assert!(taken > 0, "the store of rustls is empty, so it has room");
+            from += taken;
+            self.flush(output);
+        }
+        plain.clear();
+    }
+
+    fn flush(&mut self, output: &mut Vec<u8>) {
+        while self.rustls.wants_write() {
+            self.rustls.write_tls(output).expect("a vector takes everything");
+        }
+    }
+
+    /// Tells the peer that nothing more comes (close_notify), unless it was told already.
+    pub(crate) fn end(&mut self) {
+        if self.stage != Stage::Over {
+            self.stage = Stage::Over;
+            self.rustls.send_close_notify();
+        }
+    }
+}
