@@ -31,6 +31,7 @@ use crate::service::{Build, Package, Stubs, WellKnownTypes};
 #[must_use = "nothing is generated until `compile_protos` or `compile_fds` is called"]
 pub struct Builder {
     pub(crate) server: Build,
+    pub(crate) client: Build,
     pub(crate) stubs: Stubs,
     pub(crate) package: Package,
     pub(crate) well_known_types: WellKnownTypes,
@@ -49,6 +50,8 @@ pub struct Builder {
     pub(crate) server_mod_attributes: PathMap<String>,
     pub(crate) server_attributes: PathMap<String>,
     pub(crate) trait_attributes: PathMap<String>,
+    pub(crate) client_mod_attributes: PathMap<String>,
+    pub(crate) client_attributes: PathMap<String>,
 }
 
 /// Where descriptors come from.
@@ -94,6 +97,7 @@ pub(crate) enum MessageOption {
 pub fn configure() -> Builder {
     Builder {
         server: Build::Yes,
+        client: Build::Yes,
         stubs: Stubs::None,
         package: Package::Named,
         well_known_types: WellKnownTypes::Given,
@@ -113,6 +117,8 @@ pub fn configure() -> Builder {
         server_mod_attributes: PathMap::default(),
         server_attributes: PathMap::default(),
         trait_attributes: PathMap::default(),
+        client_mod_attributes: PathMap::default(),
+        client_attributes: PathMap::default(),
     }
 }
 
@@ -124,9 +130,9 @@ impl Builder {
         self
     }
 
-    /// Whether to generate clients. There is nothing to generate yet; the option is here so that build scripts which come from
-    /// tonic, or set it for later, work as they are.
-    pub fn build_client(self, _enable: bool) -> Builder {
+    /// Whether to generate clients: yes unless it is set.
+    pub fn build_client(mut self, enable: bool) -> Builder {
+        self.client = if enable { Build::Yes } else { Build::No };
         self
     }
 
@@ -216,13 +222,15 @@ impl Builder {
         self
     }
 
-    /// Accepted like [`build_client`](Builder::build_client), and without effect as long as there are no clients.
-    pub fn client_mod_attribute(self, _path: impl AsRef<str>, _attribute: impl AsRef<str>) -> Builder {
+    /// Puts an attribute on the module of a service's clients.
+    pub fn client_mod_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.client_mod_attributes.insert(owned(path), owned(attribute));
         self
     }
 
-    /// Accepted like [`build_client`](Builder::build_client), and without effect as long as there are no clients.
-    pub fn client_attribute(self, _path: impl AsRef<str>, _attribute: impl AsRef<str>) -> Builder {
+    /// Puts an attribute on the types of a service's clients: on all three of them.
+    pub fn client_attribute(mut self, path: impl AsRef<str>, attribute: impl AsRef<str>) -> Builder {
+        self.client_attributes.insert(owned(path), owned(attribute));
         self
     }
 

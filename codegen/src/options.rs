@@ -96,7 +96,7 @@ pub fn find(name: &str) -> Result<&'static Setting, CodegenError> {
 /// All options.
 pub const OPTIONS: &[Setting] = &[
     Setting::switch("build_server", Builder::build_server, "generate servers (default: true)"),
-    Setting::switch("build_client", Builder::build_client, "accepted; there are no clients yet"),
+    Setting::switch("build_client", Builder::build_client, "generate clients (default: true)"),
     Setting::switch(
         "generate_default_stubs",
         Builder::generate_default_stubs,
@@ -177,6 +177,16 @@ pub const OPTIONS: &[Setting] = &[
         "trait_attribute",
         |b, path, text| b.trait_attribute(path, text),
         "attribute for the trait of a service",
+    ),
+    Setting::pair(
+        "client_mod_attribute",
+        |builder, path, text| builder.client_mod_attribute(path, text),
+        "attribute for the module of clients",
+    ),
+    Setting::pair(
+        "client_attribute",
+        |b, path, text| b.client_attribute(path, text),
+        "attribute for the types of clients",
     ),
     Setting::pair(
         "type_name_domain",

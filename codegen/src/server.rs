@@ -1,13 +1,13 @@
 //! Writes the server's half of a service: the trait to implement, and the type that enters its methods in a server's table.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 
-use crate::service::{Method, Service, Shape, Stubs};
+use crate::service::{Method, Service, Stubs};
 
 /// The module `…_server` of one service.
 pub(crate) fn generate(service: &Service<'_>) -> TokenStream {
-    let module = format_ident!("{}_server", service.stem);
+    let module = &service.server_module;
     let module_docs = format!(" Generated server implementation of `{}`.", service.full_name);
     let module_attributes = service.attributes(&service.wishes.server_mod_attributes);
     let service_trait = service_trait(service);
@@ -186,12 +186,7 @@ fn method_registration(service: &Service<'_>, method: &Method) -> TokenStream {
     let codec = &service.wishes.codec_path;
     let Service { name: service_name, parameter, .. } = service;
     let Method { name, path, .. } = method;
-    let register = match method.shape {
-        Shape::Unary => format_ident!("unary"),
-        Shape::ServerStreaming => format_ident!("server_streaming"),
-        Shape::ClientStreaming => format_ident!("client_streaming"),
-        Shape::Bidi => format_ident!("bidi"),
-    };
+    let register = method.shape.ident();
     let rc = quote!(#krate::codegen::Rc);
     quote! {
         let inner = #rc::clone(&self.inner);

@@ -1,14 +1,16 @@
-//! What the server's half, and later the client's, have to know about a service: its names in Rust, its types, its comments.
+//! What the server's half and the client's have to know about a service: its names in Rust, its types, its comments.
 //!
 //! Every path in generated code is absolute or starts with `super`, so that no name in a `.proto` file, not even `Result`,
 //! changes what the code means.
 
-use heck::ToUpperCamelCase;
-use proc_macro2::{Ident, TokenStream};
+use heck::{ToSnakeCase, ToUpperCamelCase};
+use proc_macro2::{Ident, Span, TokenStream};
 use prost_build::Comments;
+use prost_types::method_options::IdempotencyLevel;
 use quote::{format_ident, quote};
 
 use crate::CodegenError;
+use crate::modules::Modules;
 use crate::paths::PathMap;
 
 /// What the user wants of the services, all of it checked.
@@ -17,6 +19,7 @@ pub(crate) struct Wishes {
     pub(crate) crate_path: syn::Path,
     pub(crate) codec_path: syn::Path,
     pub(crate) server: Build,
+    pub(crate) client: Build,
     pub(crate) stubs: Stubs,
     pub(crate) package: Package,
     pub(crate) well_known_types: WellKnownTypes,
@@ -24,6 +27,8 @@ pub(crate) struct Wishes {
     pub(crate) server_mod_attributes: PathMap<TokenStream>,
     pub(crate) server_attributes: PathMap<TokenStream>,
     pub(crate) trait_attributes: PathMap<TokenStream>,
+    pub(crate) client_mod_attributes: PathMap<TokenStream>,
+    pub(crate) client_attributes: PathMap<TokenStream>,
 }
 
 /// Whether a half of a service is generated.
@@ -59,12 +64,16 @@ pub(crate) struct Service<'a> {
     pub(crate) wishes: &'a Wishes,
     /// `Greeter`.
     pub(crate) name: Ident,
+    /// `Greeter`, as the start or the end of other types' names: never escaped.
+    pub(crate) camel: String,
     /// `GreeterServer`.
     pub(crate) server_name: Ident,
     /// The type parameter for what implements it: `T`, unless the service has taken that name.
     pub(crate) parameter: Ident,
-    /// `greeter`, without the marks of a raw identifier.
-    pub(crate) stem: String,
+    /// `greeter_client`, unless something else is called that.
+    pub(crate) client_module: Ident,
+    /// `greeter_server`, likewise.
+    pub(crate) server_module: Ident,
     /// `helloworld.Greeter`, as it goes over the wire.
     pub(crate) full_name: String,
     /// `helloworld.Greeter`, as it stands in the file, and as the patterns of options mean it.
@@ -87,6 +96,7 @@ pub(crate) struct Method {
     pub(crate) docs: TokenStream,
     pub(crate) deprecated: TokenStream,
     pub(crate) shape: Shape,
+    pub(crate) idempotency: Idempotency,
     pub(crate) input: TokenStream,
     pub(crate) output: TokenStream,
 }
@@ -100,7 +110,25 @@ pub(crate) enum Shape {
     Bidi,
 }
 
+/// Whether a method may be called again without harm: its `idempotency_level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idempotency {
+    Unknown,
+    NoSideEffects,
+    Idempotent,
+}
+
 impl Shape {
+    /// What `corelane` calls it, on both sides.
+    pub(crate) fn ident(self) -> Ident {
+        match self {
+            Shape::Unary => format_ident!("unary"),
+            Shape::ServerStreaming => format_ident!("server_streaming"),
+            Shape::ClientStreaming => format_ident!("client_streaming"),
+            Shape::Bidi => format_ident!("bidi"),
+        }
+    }
+
     pub(crate) fn streams_requests(self) -> bool {
         matches!(self, Shape::ClientStreaming | Shape::Bidi)
     }
@@ -114,6 +142,7 @@ impl<'a> Service<'a> {
     pub(crate) fn new(
         service: &prost_build::Service,
         wishes: &'a Wishes,
+        modules: &Modules,
     ) -> Result<Service<'a>, CodegenError> {
         let full_name = match wishes.package {
             Package::Named if !service.package.is_empty() => {
@@ -125,14 +154,20 @@ impl<'a> Service<'a> {
             "" => service.proto_name.clone(),
             package => format!("{package}.{}", service.proto_name),
         };
+        let camel = service.proto_name.to_upper_camel_case();
+        let stem = service.proto_name.to_snake_case();
+        let module =
+            |half| Ident::new(&modules.free(&service.package, format!("{stem}_{half}")), Span::call_site());
         let method = |method| Method::new(method, &declared, &full_name, wishes);
         Ok(Service {
             methods: service.methods.iter().map(method).collect::<Result<_, _>>()?,
             wishes,
             parameter: format_ident!("{}", if service.name == "T" { "S" } else { "T" }),
             name: ident(&service.name)?,
-            server_name: format_ident!("{}Server", service.proto_name.to_upper_camel_case()),
-            stem: heck::ToSnakeCase::to_snake_case(service.proto_name.as_str()),
+            server_name: format_ident!("{camel}Server"),
+            camel,
+            client_module: module("client"),
+            server_module: module("server"),
             docs: docs(&service.comments, &declared, wishes),
             deprecated: deprecated(service.options.deprecated()),
             full_name,
@@ -167,6 +202,11 @@ impl Method {
             docs: docs(&method.comments, &format!("{declared}.{}", method.proto_name), wishes),
             deprecated: deprecated(method.options.deprecated()),
             shape,
+            idempotency: match method.options.idempotency_level() {
+                IdempotencyLevel::IdempotencyUnknown => Idempotency::Unknown,
+                IdempotencyLevel::NoSideEffects => Idempotency::NoSideEffects,
+                IdempotencyLevel::Idempotent => Idempotency::Idempotent,
+            },
             input: from_service_module(&method.input_type, &method.input_proto_type, known)?,
             output: from_service_module(&method.output_type, &method.output_proto_type, known)?,
         })

@@ -64,6 +64,7 @@ impl Builder {
             crate_path: path("crate_path", &self.crate_path)?,
             codec_path: path("codec_path", &codec)?,
             server: self.server,
+            client: self.client,
             stubs: self.stubs,
             package: self.package,
             well_known_types: self.well_known_types,
@@ -71,6 +72,8 @@ impl Builder {
             server_mod_attributes: attributes("server_mod_attribute", &self.server_mod_attributes)?,
             server_attributes: attributes("server_attribute", &self.server_attributes)?,
             trait_attributes: attributes("trait_attribute", &self.trait_attributes)?,
+            client_mod_attributes: attributes("client_mod_attribute", &self.client_mod_attributes)?,
+            client_attributes: attributes("client_attribute", &self.client_attributes)?,
         })
     }
 }

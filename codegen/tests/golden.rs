@@ -61,6 +61,21 @@ fn keywords_and_names_of_the_prelude() {
 }
 
 #[test]
+fn names_that_clients_have_themselves() {
+    check("collisions", "collisions.proto", |builder| builder);
+}
+
+#[test]
+fn only_servers() {
+    check("only_servers", "collisions.proto", |builder| builder.build_client(false));
+}
+
+#[test]
+fn only_clients() {
+    check("only_clients", "options.proto", |builder| builder.build_server(false).build_client(true));
+}
+
+#[test]
 fn nested_packages() {
     check("packages", "packages_a.proto", |builder| builder);
 }
@@ -93,6 +108,8 @@ fn all_options_of_the_look() {
             .field_attribute("Picture.data", "#[allow(unused)]")
             .server_mod_attribute("Pictures", "#[allow(clippy::all)]")
             .server_attribute(".golden.options", "#[must_use]")
+            .client_mod_attribute("Pictures", "#[allow(clippy::nursery)]")
+            .client_attribute(".golden.options", "#[must_use]")
             .trait_attribute(".", "#[diagnostic::on_unimplemented(message = \"no pictures here\")]")
             .extern_path(".golden.sibling", "crate::packages::golden::sibling")
             .crate_path("::corelane")

@@ -28,6 +28,535 @@ pub struct HelloReply {
     #[prost(string, tag = "2")]
     pub text: ::corelane::prost::alloc::string::String,
 }
+/// Generated client implementations of `golden.greeter.Greeter`.
+pub mod greeter_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.greeter.Greeter`, from a worker.
+    ///
+    /// It stays on its worker; [`GreeterHandle`] and [`BlockingGreeterClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct GreeterClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl GreeterClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl GreeterClient {
+        /// One greeting for one name.
+        pub async fn say_hello(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::HelloReply>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.greeter.Greeter/SayHello")
+                        .with_idempotency(
+                            ::corelane::client::Idempotency::NoSideEffects,
+                        ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Many greetings for one name.
+        pub async fn lots_of_replies(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<::corelane::Streaming<super::HelloReply>>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.Greeter/LotsOfReplies",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// One greeting for many names.
+        pub async fn lots_of_greetings(
+            &self,
+            request: impl ::corelane::codegen::IntoStreamingRequest<
+                Message = super::HelloRequest,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::HelloReply>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                            "/golden.greeter.Greeter/LotsOfGreetings",
+                        )
+                        .with_idempotency(::corelane::client::Idempotency::Idempotent),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+                .await
+        }
+        /// A greeting for each name.
+        ///
+        /// As they come.
+        pub async fn bidi_hello(
+            &self,
+            request: impl ::corelane::codegen::IntoStreamingRequest<
+                Message = super::HelloRequest,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<::corelane::Streaming<super::HelloReply>>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .bidi(
+                    ::corelane::client::Method::new("/golden.greeter.Greeter/BidiHello"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+                .await
+        }
+        /// Says nothing any more.
+        #[deprecated]
+        pub async fn say_goodbye(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::HelloReply>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.Greeter/SayGoodbye",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.greeter.Greeter`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct GreeterHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl GreeterHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl GreeterHandle {
+        /// One greeting for one name.
+        pub fn say_hello<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::HelloReply>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.greeter.Greeter/SayHello")
+                        .with_idempotency(
+                            ::corelane::client::Idempotency::NoSideEffects,
+                        ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Many greetings for one name.
+        pub fn lots_of_replies<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    ::corelane::client::RemoteStreaming<super::HelloReply>,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.Greeter/LotsOfReplies",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// One greeting for many names.
+        pub fn lots_of_greetings<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::HelloReply>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoStreamingRequest<Message = super::HelloRequest>,
+            R::Stream: ::core::marker::Send,
+        {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                            "/golden.greeter.Greeter/LotsOfGreetings",
+                        )
+                        .with_idempotency(::corelane::client::Idempotency::Idempotent),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+        }
+        /// A greeting for each name.
+        ///
+        /// As they come.
+        pub fn bidi_hello<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    ::corelane::client::RemoteStreaming<super::HelloReply>,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoStreamingRequest<Message = super::HelloRequest>,
+            R::Stream: ::core::marker::Send,
+        {
+            self.inner
+                .bidi(
+                    ::corelane::client::Method::new("/golden.greeter.Greeter/BidiHello"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+        }
+        /// Says nothing any more.
+        #[deprecated]
+        pub fn say_goodbye<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::HelloReply>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.Greeter/SayGoodbye",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.greeter.Greeter`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingGreeterClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingGreeterClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingGreeterClient {
+        /// One greeting for one name.
+        pub fn say_hello(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::HelloReply>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.greeter.Greeter/SayHello")
+                        .with_idempotency(
+                            ::corelane::client::Idempotency::NoSideEffects,
+                        ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Many greetings for one name.
+        pub fn lots_of_replies(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                ::corelane::client::BlockingStreaming<super::HelloReply>,
+            >,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.Greeter/LotsOfReplies",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// One greeting for many names.
+        pub fn lots_of_greetings<I, R>(
+            &self,
+            request: R,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::HelloReply>,
+            ::corelane::Status,
+        >
+        where
+            I: ::core::iter::IntoIterator<Item = super::HelloRequest>,
+            I::IntoIter: ::core::marker::Send + 'static,
+            R: ::corelane::codegen::IntoRequest<I>,
+        {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                            "/golden.greeter.Greeter/LotsOfGreetings",
+                        )
+                        .with_idempotency(::corelane::client::Idempotency::Idempotent),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// A greeting for each name.
+        ///
+        /// As they come.
+        pub fn bidi_hello<I, R>(
+            &self,
+            request: R,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                ::corelane::client::BlockingStreaming<super::HelloReply>,
+            >,
+            ::corelane::Status,
+        >
+        where
+            I: ::core::iter::IntoIterator<Item = super::HelloRequest>,
+            I::IntoIter: ::core::marker::Send + 'static,
+            R: ::corelane::codegen::IntoRequest<I>,
+        {
+            self.inner
+                .bidi(
+                    ::corelane::client::Method::new("/golden.greeter.Greeter/BidiHello"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Says nothing any more.
+        #[deprecated]
+        pub fn say_goodbye(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::HelloReply>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.Greeter/SayGoodbye",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `golden.greeter.Greeter`.
 pub mod greeter_server {
     #![allow(
@@ -220,6 +749,269 @@ pub mod greeter_server {
     }
     /// The service's full name, as it stands in the paths of its methods.
     pub const SERVICE_NAME: &str = "golden.greeter.Greeter";
+}
+/// Generated client implementations of `golden.greeter.OldGreeter`.
+pub mod old_greeter_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.greeter.OldGreeter`, from a worker.
+    ///
+    /// It stays on its worker; [`OldGreeterHandle`] and [`BlockingOldGreeterClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[deprecated]
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct OldGreeterClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl OldGreeterClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl OldGreeterClient {
+        /// Calls `/golden.greeter.OldGreeter/SayHello`.
+        pub async fn say_hello(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::HelloReply>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.OldGreeter/SayHello",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.greeter.OldGreeter`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[deprecated]
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct OldGreeterHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl OldGreeterHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl OldGreeterHandle {
+        /// Calls `/golden.greeter.OldGreeter/SayHello`.
+        pub fn say_hello<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::HelloReply>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.OldGreeter/SayHello",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.greeter.OldGreeter`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[deprecated]
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingOldGreeterClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingOldGreeterClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingOldGreeterClient {
+        /// Calls `/golden.greeter.OldGreeter/SayHello`.
+        pub fn say_hello(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::HelloReply>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.greeter.OldGreeter/SayHello",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
 }
 /// Generated server implementation of `golden.greeter.OldGreeter`.
 pub mod old_greeter_server {

@@ -78,6 +78,592 @@ pub mod string {
         }
     }
 }
+/// Generated client implementations of `golden.type.match.Match`.
+pub mod match_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.type.match.Match`, from a worker.
+    ///
+    /// It stays on its worker; [`MatchHandle`] and [`BlockingMatchClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct MatchClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl MatchClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl MatchClient {
+        /// Calls `/golden.type.match.Match/Type`.
+        pub async fn r#type(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Type"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Calls `/golden.type.match.Match/Self`.
+        pub async fn self_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Option>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Self"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Calls `/golden.type.match.Match/crate`.
+        pub async fn crate_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<::corelane::Streaming<super::Type>>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.type.match.Match/crate"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Calls `/golden.type.match.Match/match_all`.
+        pub async fn match_all(
+            &self,
+            request: impl ::corelane::codegen::IntoStreamingRequest<
+                Message = super::String,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<::corelane::Streaming<super::Type>>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .bidi(
+                    ::corelane::client::Method::new(
+                        "/golden.type.match.Match/match_all",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+                .await
+        }
+        /// Calls `/golden.type.match.Match/Clone`.
+        pub async fn clone_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Clone"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Calls `/golden.type.match.Match/Register`.
+        pub async fn register(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Register"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Calls `/golden.type.match.Match/New`.
+        pub async fn new_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/New"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.type.match.Match`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct MatchHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl MatchHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl MatchHandle {
+        /// Calls `/golden.type.match.Match/Type`.
+        pub fn r#type<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Type>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Type"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/Self`.
+        pub fn self_<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Option>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Self"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/crate`.
+        pub fn crate_<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    ::corelane::client::RemoteStreaming<super::Type>,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.type.match.Match/crate"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/match_all`.
+        pub fn match_all<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    ::corelane::client::RemoteStreaming<super::Type>,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoStreamingRequest<Message = super::String>,
+            R::Stream: ::core::marker::Send,
+        {
+            self.inner
+                .bidi(
+                    ::corelane::client::Method::new(
+                        "/golden.type.match.Match/match_all",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+        }
+        /// Calls `/golden.type.match.Match/Clone`.
+        pub fn clone_<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Type>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Clone"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/Register`.
+        pub fn register<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Type>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Register"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/New`.
+        pub fn new_<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Type>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/New"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.type.match.Match`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingMatchClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingMatchClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingMatchClient {
+        /// Calls `/golden.type.match.Match/Type`.
+        pub fn r#type(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Type"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/Self`.
+        pub fn self_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Option>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Self"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/crate`.
+        pub fn crate_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                ::corelane::client::BlockingStreaming<super::Type>,
+            >,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.type.match.Match/crate"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/match_all`.
+        pub fn match_all<I, R>(
+            &self,
+            request: R,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                ::corelane::client::BlockingStreaming<super::Type>,
+            >,
+            ::corelane::Status,
+        >
+        where
+            I: ::core::iter::IntoIterator<Item = super::String>,
+            I::IntoIter: ::core::marker::Send + 'static,
+            R: ::corelane::codegen::IntoRequest<I>,
+        {
+            self.inner
+                .bidi(
+                    ::corelane::client::Method::new(
+                        "/golden.type.match.Match/match_all",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/Clone`.
+        pub fn clone_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Clone"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/Register`.
+        pub fn register(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/Register"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.type.match.Match/New`.
+        pub fn new_(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Match/New"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `golden.type.match.Match`.
 pub mod match_server {
     #![allow(
@@ -291,6 +877,264 @@ pub mod match_server {
     /// The service's full name, as it stands in the paths of its methods.
     pub const SERVICE_NAME: &str = "golden.type.match.Match";
 }
+/// Generated client implementations of `golden.type.match.Result`.
+pub mod result_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.type.match.Result`, from a worker.
+    ///
+    /// It stays on its worker; [`ResultHandle`] and [`BlockingResultClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct ResultClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl ResultClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl ResultClient {
+        /// Calls `/golden.type.match.Result/Stream`.
+        pub async fn stream(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<::corelane::Streaming<super::Option>>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.type.match.Result/Stream"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.type.match.Result`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct ResultHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl ResultHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl ResultHandle {
+        /// Calls `/golden.type.match.Result/Stream`.
+        pub fn stream<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    ::corelane::client::RemoteStreaming<super::Option>,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.type.match.Result/Stream"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.type.match.Result`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingResultClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingResultClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingResultClient {
+        /// Calls `/golden.type.match.Result/Stream`.
+        pub fn stream(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                ::corelane::client::BlockingStreaming<super::Option>,
+            >,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.type.match.Result/Stream"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `golden.type.match.Result`.
 pub mod result_server {
     #![allow(
@@ -397,6 +1241,278 @@ pub mod result_server {
     /// The service's full name, as it stands in the paths of its methods.
     pub const SERVICE_NAME: &str = "golden.type.match.Result";
 }
+/// Generated client implementations of `golden.type.match.Status`.
+pub mod status_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.type.match.Status`, from a worker.
+    ///
+    /// It stays on its worker; [`StatusHandle`] and [`BlockingStatusClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct StatusClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl StatusClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl StatusClient {
+        /// Calls `/golden.type.match.Status/Streaming`.
+        pub async fn streaming(
+            &self,
+            request: impl ::corelane::codegen::IntoStreamingRequest<
+                Message = super::Type,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Option>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.type.match.Status/Streaming",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.type.match.Status`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct StatusHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl StatusHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl StatusHandle {
+        /// Calls `/golden.type.match.Status/Streaming`.
+        pub fn streaming<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Option>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoStreamingRequest<Message = super::Type>,
+            R::Stream: ::core::marker::Send,
+        {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.type.match.Status/Streaming",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+        }
+    }
+    /// Calls `golden.type.match.Status`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingStatusClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingStatusClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingStatusClient {
+        /// Calls `/golden.type.match.Status/Streaming`.
+        pub fn streaming<I, R>(
+            &self,
+            request: R,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Option>,
+            ::corelane::Status,
+        >
+        where
+            I: ::core::iter::IntoIterator<Item = super::Type>,
+            I::IntoIter: ::core::marker::Send + 'static,
+            R: ::corelane::codegen::IntoRequest<I>,
+        {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.type.match.Status/Streaming",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `golden.type.match.Status`.
 pub mod status_server {
     #![allow(
@@ -497,6 +1613,260 @@ pub mod status_server {
     }
     /// The service's full name, as it stands in the paths of its methods.
     pub const SERVICE_NAME: &str = "golden.type.match.Status";
+}
+/// Generated client implementations of `golden.type.match.T`.
+pub mod t_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.type.match.T`, from a worker.
+    ///
+    /// It stays on its worker; [`THandle`] and [`BlockingTClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct TClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl TClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl TClient {
+        /// Calls `/golden.type.match.T/T`.
+        pub async fn t(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.T/T"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.type.match.T`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct THandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl THandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl THandle {
+        /// Calls `/golden.type.match.T/T`.
+        pub fn t<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Type>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.T/T"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.type.match.T`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingTClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingTClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingTClient {
+        /// Calls `/golden.type.match.T/T`.
+        pub fn t(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.T/T"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
 }
 /// Generated server implementation of `golden.type.match.T`.
 pub mod t_server {
@@ -599,6 +1969,260 @@ pub mod t_server {
     /// The service's full name, as it stands in the paths of its methods.
     pub const SERVICE_NAME: &str = "golden.type.match.T";
 }
+/// Generated client implementations of `golden.type.match.Self`.
+pub mod self_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.type.match.Self`, from a worker.
+    ///
+    /// It stays on its worker; [`SelfHandle`] and [`BlockingSelfClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct SelfClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl SelfClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl SelfClient {
+        /// Calls `/golden.type.match.Self/I`.
+        pub async fn i(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Self/I"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.type.match.Self`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct SelfHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl SelfHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl SelfHandle {
+        /// Calls `/golden.type.match.Self/I`.
+        pub fn i<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Type>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Self/I"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.type.match.Self`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingSelfClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingSelfClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingSelfClient {
+        /// Calls `/golden.type.match.Self/I`.
+        pub fn i(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Type>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Type>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.type.match.Self/I"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `golden.type.match.Self`.
 pub mod self_server {
     #![allow(
@@ -699,6 +2323,206 @@ pub mod self_server {
     }
     /// The service's full name, as it stands in the paths of its methods.
     pub const SERVICE_NAME: &str = "golden.type.match.Self";
+}
+/// Generated client implementations of `golden.type.match.empty`.
+pub mod empty_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.type.match.empty`, from a worker.
+    ///
+    /// It stays on its worker; [`EmptyHandle`] and [`BlockingEmptyClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct EmptyClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl EmptyClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl EmptyClient {}
+    /// Calls `golden.type.match.empty`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct EmptyHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl EmptyHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl EmptyHandle {}
+    /// Calls `golden.type.match.empty`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingEmptyClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingEmptyClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingEmptyClient {}
 }
 /// Generated server implementation of `golden.type.match.empty`.
 pub mod empty_server {

@@ -2,6 +2,260 @@
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::corelane::prost::Message)]
 #[prost(prost_path = "::corelane::prost")]
 pub struct Lonely {}
+/// Generated client implementations of `LonelyService`.
+pub mod lonely_service_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `LonelyService`, from a worker.
+    ///
+    /// It stays on its worker; [`LonelyServiceHandle`] and [`BlockingLonelyServiceClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct LonelyServiceClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl LonelyServiceClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl LonelyServiceClient {
+        /// Calls `/LonelyService/Call`.
+        pub async fn call(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Lonely>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::Lonely>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/LonelyService/Call"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `LonelyService`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct LonelyServiceHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl LonelyServiceHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl LonelyServiceHandle {
+        /// Calls `/LonelyService/Call`.
+        pub fn call<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::Lonely>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Lonely>,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/LonelyService/Call"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `LonelyService`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingLonelyServiceClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingLonelyServiceClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingLonelyServiceClient {
+        /// Calls `/LonelyService/Call`.
+        pub fn call(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::Lonely>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::Lonely>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/LonelyService/Call"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `LonelyService`.
 pub mod lonely_service_server {
     #![allow(

@@ -5,6 +5,264 @@ pub struct Outer {
     #[prost(message, optional, tag = "1")]
     pub inner: ::core::option::Option<inner::v1::Inner>,
 }
+/// Generated client implementations of `golden.outer.OuterService`.
+pub mod outer_service_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.outer.OuterService`, from a worker.
+    ///
+    /// It stays on its worker; [`OuterServiceHandle`] and [`BlockingOuterServiceClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct OuterServiceClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl OuterServiceClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl OuterServiceClient {
+        /// Calls `/golden.outer.OuterService/Call`.
+        pub async fn call(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::inner::v1::Inner>,
+        ) -> ::core::result::Result<
+            ::corelane::Response<::corelane::Streaming<super::super::sibling::Sibling>>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.outer.OuterService/Call"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.outer.OuterService`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct OuterServiceHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl OuterServiceHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl OuterServiceHandle {
+        /// Calls `/golden.outer.OuterService/Call`.
+        pub fn call<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    ::corelane::client::RemoteStreaming<super::super::sibling::Sibling>,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::inner::v1::Inner>,
+        {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.outer.OuterService/Call"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.outer.OuterService`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingOuterServiceClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingOuterServiceClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingOuterServiceClient {
+        /// Calls `/golden.outer.OuterService/Call`.
+        pub fn call(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<super::inner::v1::Inner>,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                ::corelane::client::BlockingStreaming<super::super::sibling::Sibling>,
+            >,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new("/golden.outer.OuterService/Call"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `golden.outer.OuterService`.
 pub mod outer_service_server {
     #![allow(

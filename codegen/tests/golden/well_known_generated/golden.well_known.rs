@@ -9,6 +9,481 @@ pub struct Envelope {
     #[prost(message, optional, tag = "3")]
     pub count: ::core::option::Option<super::super::google::protobuf::Int64Value>,
 }
+/// Generated client implementations of `golden.well_known.WellKnown`.
+pub mod well_known_client {
+    #![allow(
+        dead_code,
+        deprecated,
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic
+    )]
+    /// Calls `golden.well_known.WellKnown`, from a worker.
+    ///
+    /// It stays on its worker; [`WellKnownHandle`] and [`BlockingWellKnownClient`] call from elsewhere. A clone
+    /// uses the same connections.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct WellKnownClient {
+        inner: ::corelane::client::Caller,
+    }
+    impl WellKnownClient {
+        /// Calls `target`, over a channel that is connected when this returns.
+        ///
+        /// # Errors
+        ///
+        /// `INVALID_ARGUMENT` if `target` is none, `UNAVAILABLE` if no connection could be made.
+        pub async fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::Status> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::Channel::connect(target).await?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::Channel) -> Self {
+            Self {
+                inner: ::corelane::client::Caller::new(channel),
+            }
+        }
+        /// Calls over `channel`, through an interceptor, which sees every call of this client first.
+        pub fn with_interceptor<I>(
+            channel: ::corelane::client::Channel,
+            interceptor: I,
+        ) -> Self
+        where
+            I: ::corelane::codegen::Interceptor,
+        {
+            let mut client = Self::new(channel);
+            client.inner.add_interceptor(interceptor);
+            client
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl WellKnownClient {
+        /// Calls `/golden.well_known.WellKnown/Empty`.
+        pub async fn empty(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Empty,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::super::super::google::protobuf::Empty>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Empty",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Calls `/golden.well_known.WellKnown/Now`.
+        pub async fn now(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Empty,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::super::super::google::protobuf::Timestamp>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.well_known.WellKnown/Now"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+        /// Calls `/golden.well_known.WellKnown/Length`.
+        pub async fn length(
+            &self,
+            request: impl ::corelane::codegen::IntoStreamingRequest<
+                Message = super::super::super::google::protobuf::StringValue,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<super::super::super::google::protobuf::UInt64Value>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Length",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+                .await
+        }
+        /// Calls `/golden.well_known.WellKnown/Ticks`.
+        pub async fn ticks(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Duration,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::Response<
+                ::corelane::Streaming<super::super::super::google::protobuf::BoolValue>,
+            >,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Ticks",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+                .await
+        }
+    }
+    /// Calls `golden.well_known.WellKnown`, from any thread and any async runtime.
+    ///
+    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
+    /// before they are polled.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct WellKnownHandle {
+        inner: ::corelane::client::RemoteCaller,
+    }
+    impl WellKnownHandle {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::RemoteCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl WellKnownHandle {
+        /// Calls `/golden.well_known.WellKnown/Empty`.
+        pub fn empty<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<super::super::super::google::protobuf::Empty>,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Empty,
+            >,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Empty",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.well_known.WellKnown/Now`.
+        pub fn now<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    super::super::super::google::protobuf::Timestamp,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Empty,
+            >,
+        {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.well_known.WellKnown/Now"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.well_known.WellKnown/Length`.
+        pub fn length<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    super::super::super::google::protobuf::UInt64Value,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoStreamingRequest<
+                Message = super::super::super::google::protobuf::StringValue,
+            >,
+            R::Stream: ::core::marker::Send,
+        {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Length",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoStreamingRequest::into_streaming_request(
+                        request,
+                    ),
+                )
+        }
+        /// Calls `/golden.well_known.WellKnown/Ticks`.
+        pub fn ticks<R>(
+            &self,
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::client::Answer<
+                    ::corelane::client::RemoteStreaming<
+                        super::super::super::google::protobuf::BoolValue,
+                    >,
+                >,
+                ::corelane::Status,
+            >,
+        > + ::core::marker::Send + use<R>
+        where
+            R: ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Duration,
+            >,
+        {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Ticks",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+    /// Calls `golden.well_known.WellKnown`, and blocks the thread until there is an answer.
+    ///
+    /// Not for workers and not for async runtimes: nothing else goes on there while a thread is
+    /// blocked.
+    #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+    pub struct BlockingWellKnownClient {
+        inner: ::corelane::client::BlockingCaller,
+    }
+    impl BlockingWellKnownClient {
+        /// Calls `target`, over a channel on a worker of its own. It connects with the first call.
+        ///
+        /// # Errors
+        ///
+        /// If `target` is none.
+        pub fn connect(
+            target: impl ::core::convert::Into<::std::string::String>,
+        ) -> ::core::result::Result<Self, ::corelane::client::BuildError> {
+            ::core::result::Result::Ok(
+                Self::new(::corelane::client::RemoteChannel::connect(target)?),
+            )
+        }
+        /// Calls over `channel`.
+        pub fn new(channel: ::corelane::client::RemoteChannel) -> Self {
+            Self {
+                inner: ::corelane::client::BlockingCaller::new(channel),
+            }
+        }
+        /// Compresses requests in this way.
+        #[must_use]
+        pub fn send_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.send_compressed(encoding);
+            self
+        }
+        /// Accepts responses that are compressed in this way.
+        #[must_use]
+        pub fn accept_compressed(
+            mut self,
+            encoding: ::corelane::codegen::Encoding,
+        ) -> Self {
+            self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Refuses to send requests that are larger than this many bytes: no limit unless it is set.
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner.max_encoding_message_size(limit);
+            self
+        }
+    }
+    impl BlockingWellKnownClient {
+        /// Calls `/golden.well_known.WellKnown/Empty`.
+        pub fn empty(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Empty,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::super::super::google::protobuf::Empty>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Empty",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.well_known.WellKnown/Now`.
+        pub fn now(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Empty,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<super::super::super::google::protobuf::Timestamp>,
+            ::corelane::Status,
+        > {
+            self.inner
+                .unary(
+                    ::corelane::client::Method::new("/golden.well_known.WellKnown/Now"),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.well_known.WellKnown/Length`.
+        pub fn length<I, R>(
+            &self,
+            request: R,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                super::super::super::google::protobuf::UInt64Value,
+            >,
+            ::corelane::Status,
+        >
+        where
+            I: ::core::iter::IntoIterator<
+                Item = super::super::super::google::protobuf::StringValue,
+            >,
+            I::IntoIter: ::core::marker::Send + 'static,
+            R: ::corelane::codegen::IntoRequest<I>,
+        {
+            self.inner
+                .client_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Length",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+        /// Calls `/golden.well_known.WellKnown/Ticks`.
+        pub fn ticks(
+            &self,
+            request: impl ::corelane::codegen::IntoRequest<
+                super::super::super::google::protobuf::Duration,
+            >,
+        ) -> ::core::result::Result<
+            ::corelane::client::Answer<
+                ::corelane::client::BlockingStreaming<
+                    super::super::super::google::protobuf::BoolValue,
+                >,
+            >,
+            ::corelane::Status,
+        > {
+            self.inner
+                .server_streaming(
+                    ::corelane::client::Method::new(
+                        "/golden.well_known.WellKnown/Ticks",
+                    ),
+                    ::corelane::codegen::ProstCodec::default(),
+                    ::corelane::codegen::IntoRequest::into_request(request),
+                )
+        }
+    }
+}
 /// Generated server implementation of `golden.well_known.WellKnown`.
 pub mod well_known_server {
     #![allow(
