@@ -112,7 +112,7 @@
 pub use corelane_call::{
     AsyncInterceptor, BoxFuture, CallParts, Code, Codec, Encoding, EncodingSet, Ending, Extensions,
     Interceptor, IntoRequest, IntoStreamingRequest, Metadata, Peer, ProstCodec, Request, Response, Status,
-    Streaming, compression, details, stream,
+    Streaming, WasCompressed, compression, details, stream,
 };
 pub use corelane_client::Channel;
 pub use corelane_server::Server;

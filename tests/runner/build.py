@@ -37,8 +37,13 @@ def cargo_test(report):
 def loom(report):
     # A target folder of its own: other flags would make cargo build everything twice in the common one.
     environment = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(TARGET / "loom")}
-    words = [install.cargo(), "test", "--release", "--locked", "-p", "corelane-memory", "--features", "std", "--test", "loom"]
-    _count_tests(report, "loom", words, environment=environment, seconds=TEST_SECONDS)
+    for name, crate, tests in [
+        ("memory", ["corelane-memory", "--features", "std"], ["loom"]),
+        ("policy", ["corelane-policy"], ["loom_balance", "loom_resilience"]),
+    ]:
+        targets = [word for test in tests for word in ("--test", test)]
+        words = [install.cargo(), "test", "--release", "--locked", "-p", *crate, *targets]
+        _count_tests(report, f"loom: {name}", words, environment=environment, seconds=TEST_SECONDS)
 
 
 def programs(report):

@@ -2,6 +2,7 @@
 //!
 //! `UnimplementedService` is left out on purpose, as is `TestService`'s method of that name: their cases want UNIMPLEMENTED.
 
+pub mod client;
 mod compression;
 mod load;
 mod payload;
