@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
 
+pub(crate) mod peer;
+
 use std::future::pending;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corelane_call::{Code, ProstCodec, Request, Response, Status, Stream, Streaming, stream};
-use corelane_client::{Caller, Channel, Engine, Method};
+use corelane_client::{Caller, Channel, ChannelBuilder, Engine, Failure, Method};
+use corelane_policy::resilience::BackoffConfig;
 use corelane_runtime::{Backend, Workers};
 use corelane_server::{Builder, Methods, Server, ServerHandle, Service, ServiceOptions};
 
@@ -199,7 +202,34 @@ where
 }
 
 pub(crate) fn caller(target: &str) -> Caller {
-    Caller::new(Channel::builder(target).connect_lazy().unwrap())
+    caller_with(Channel::builder(target))
+}
+
+pub(crate) fn caller_with(builder: ChannelBuilder) -> Caller {
+    Caller::new(builder.connect_lazy().unwrap())
+}
+
+/// The failure under a status, which must be one of the client's.
+pub(crate) fn failure(status: &Status) -> &Failure {
+    Failure::of(status).unwrap_or_else(|| panic!("there is no failure under {status:?}"))
+}
+
+/// What a status says, without how long it took.
+pub(crate) fn told(status: &Status) -> String {
+    let text = status.message();
+    let marks = ["(after ", ", after "];
+    let Some((at, mark)) = marks.iter().find_map(|mark| Some((text.find(mark)?, mark))) else {
+        return text.to_owned();
+    };
+    let (head, tail) = text.split_at(at + mark.len());
+    let end = tail.find([',', ')']).unwrap();
+    format!("{head}…{}", &tail[end..])
+}
+
+/// Pauses between attempts to connect that a test can wait for.
+pub(crate) fn short_backoff() -> BackoffConfig {
+    let (initial, max) = (Duration::from_millis(5), Duration::from_millis(20));
+    BackoffConfig { initial, max, ..BackoffConfig::default() }
 }
 
 pub(crate) async fn say(caller: &Caller, text: &str) -> Result<String, Status> {
