@@ -1,10 +1,12 @@
 //! The service that speed is measured with. Criterion's benches are in `benches/`, the program that foreign load
-//! generators drive is `bench-peer`.
+//! generators drive, and that is a load generator itself, is `bench-peer`.
 //!
 //! Does not: measure. Handlers here do as little as they can, so that what is measured is the engine.
 
+mod load;
 mod service;
 
+pub use load::{Kind, Load, run};
 pub use service::{BenchService, server};
 
 /// What is generated from `proto/bench`.

@@ -1,25 +1,34 @@
-//! A server for load generators: `bench-peer serve PORT [WORKERS]` on 127.0.0.1.
-//!
-//! It ends with its process: whoever measures kills it.
+//! A peer of speed comparisons. `bench-peer serve PORT [WORKERS]` is a server on 127.0.0.1 for load generators; it ends with its
+//! process: whoever measures kills it. `bench-peer load …` is a load generator, whose last line is JSON.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use corelane::server::Workers;
-use corelane_benches::server;
+use corelane_benches::{Load, run, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bench-peer serve PORT [WORKERS]";
+const USAGE: &str = "usage: bench-peer serve PORT [WORKERS]
+       bench-peer load PORT unary|download|upload|chat CONNECTIONS STREAMS CALLS REQUEST_SIZE RESPONSE_SIZE MESSAGES";
+
+enum Order {
+    Serve { port: u16, workers: usize },
+    Load(Load),
+}
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let Some((port, workers)) = parse(&words) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let done = match parse(&words.iter().map(String::as_str).collect::<Vec<_>>()) {
+        None => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+        Some(Order::Serve { port, workers }) => serve(port, workers),
+        Some(Order::Load(load)) => run(load).map(|line| println!("{line}")),
     };
-    match serve(port, workers) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -28,12 +37,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(words: &[String]) -> Option<(u16, usize)> {
-    match words {
-        [verb, port] if verb == "serve" => Some((port.parse().ok()?, 1)),
-        [verb, port, workers] if verb == "serve" => Some((port.parse().ok()?, workers.parse().ok()?)),
-        _ => None,
-    }
+fn parse(words: &[&str]) -> Option<Order> {
+    Some(match *words {
+        ["serve", port] => Order::Serve { port: port.parse().ok()?, workers: 1 },
+        ["serve", port, workers] => Order::Serve { port: port.parse().ok()?, workers: workers.parse().ok()? },
+        ["load", port, kind, connections, streams, calls, request_size, response_size, messages] => {
+            Order::Load(Load {
+                port: port.parse().ok()?,
+                kind: kind.parse().ok()?,
+                connections: connections.parse().ok()?,
+                streams: streams.parse().ok()?,
+                calls: calls.parse().ok()?,
+                request_size: request_size.parse().ok()?,
+                response_size: response_size.parse().ok()?,
+                messages: messages.parse().ok()?,
+            })
+        }
+        _ => return None,
+    })
 }
 
 fn serve(port: u16, workers: usize) -> Result<(), Box<dyn Error>> {

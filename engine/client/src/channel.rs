@@ -281,7 +281,7 @@ impl ChannelBuilder {
 
     /// The pauses between attempts to connect: 1 s, 1.6 times as long each time, up to 120 s, 20 % jitter, unless it is set.
     pub fn backoff(mut self, config: BackoffConfig) -> Self {
-        self.check("backoff", Backoff::new(config.clone()).map(|_| ()).map_err(|error| error.to_string()));
+        self.check("backoff", Backoff::new(config).map(|_| ()).map_err(|error| error.to_string()));
         self.options.backoff = config;
         self
     }

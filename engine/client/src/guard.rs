@@ -37,11 +37,14 @@ pub struct BreakerEvent {
 /// Who is told of changes; called on the worker where the change was caused, so it must not block.
 pub(crate) type BreakerObserver = Arc<dyn Fn(&BreakerEvent) + Send + Sync>;
 
+/// Breakers by endpoint and method.
+type Known = HashMap<(Arc<str>, &'static str), Arc<CircuitBreaker>>;
+
 /// The breakers of one channel.
 pub(crate) struct Breakers {
     config: BreakerConfig,
     observer: Option<BreakerObserver>,
-    known: Mutex<HashMap<(Arc<str>, &'static str), Arc<CircuitBreaker>>>,
+    known: Mutex<Known>,
 }
 
 impl Breakers {
@@ -186,9 +189,16 @@ pub(crate) struct Guards {
     outlier: RefCell<Option<Arc<OutlierEndpoint>>>,
 }
 
+/// A breaker that has let an attempt through.
+struct Admitted {
+    breaker: Arc<CircuitBreaker>,
+    permit: Permit,
+    method: &'static str,
+}
+
 /// One attempt, watched.
 pub(crate) struct Watch {
-    permit: Option<(Arc<CircuitBreaker>, Permit, &'static str)>,
+    permit: Option<Admitted>,
     outlier: Option<Arc<OutlierEndpoint>>,
     began: Instant,
 }
@@ -220,7 +230,7 @@ impl Guards {
         endpoint: &Arc<str>,
         method: &'static str,
         now: Instant,
-    ) -> Result<Option<(Arc<CircuitBreaker>, Permit, &'static str)>, Duration> {
+    ) -> Result<Option<Admitted>, Duration> {
         // Paths are the same bytes at the same place for each use of one stub, and few.
         let known = self.breakers.borrow().iter().find(|(path, _)| *path == method).map(|(_, it)| it.clone());
         let breaker = match known {
@@ -234,7 +244,7 @@ impl Guards {
         match breaker.try_acquire(now) {
             Ok(permit) => {
                 breakers.tell(endpoint, method, permit.change());
-                Ok(Some((breaker, permit, method)))
+                Ok(Some(Admitted { breaker, permit, method }))
             }
             Err(Rejected { retry_after, change, .. }) => {
                 breakers.tell(endpoint, method, change);
@@ -261,7 +271,7 @@ impl Watch {
                 None => Outcome::Ignored,
             });
         }
-        if let (Some((breaker, permit, method)), Some(breakers)) = (self.permit, breakers) {
+        if let (Some(Admitted { breaker, permit, method }), Some(breakers)) = (self.permit, breakers) {
             let outcome = code.map_or(Outcome::Ignored, |code| breaker.config().outcome_of(code));
             let change = breaker.record(permit, now, outcome, now.since(self.began));
             breakers.tell(endpoint, method, change);

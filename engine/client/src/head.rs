@@ -46,7 +46,9 @@ pub(crate) fn read(fields: &FieldList, accept: EncodingSet) -> Result<Head, Caus
         let code = std::str::from_utf8(status).ok().and_then(|text| text.parse().ok());
         return Err(Cause::HttpStatus(code.unwrap_or(0)));
     }
-    if !content_type.is_some_and(is_grpc) && !(has_status && content_type.is_none()) {
+    // A status without a content type is a server's in a hurry, and there is nothing to be mistaken about.
+    let is_ours = content_type.map_or(has_status, is_grpc);
+    if !is_ours {
         return Err(Cause::ContentType(text(content_type.unwrap_or_default())));
     }
     match unknown {

@@ -98,7 +98,7 @@ pub(crate) enum Taken<T> {
 
 impl Pool {
     pub(crate) fn new(local: &Rc<Local>, key: EndpointKey, name: Arc<str>, address: Address) -> Rc<Pool> {
-        let backoff = Backoff::new(local.shared.options.backoff.clone()).expect("the builder has checked it");
+        let backoff = Backoff::new(local.shared.options.backoff).expect("the builder has checked it");
         Rc::new(Pool {
             key,
             name,

@@ -71,7 +71,7 @@ impl<'a> Reply<'a> {
         let prepared = options.head(encoding);
         let stream = self.wire.stream(self.key).ok_or_else(gone)?;
         let sent = if parts.metadata.is_empty() {
-            stream.send_headers(prepared, EndStream::No)
+            stream.send_headers_template(prepared, EndStream::No)
         } else {
             stream.send_headers(&with_metadata(prepared, &parts.metadata), EndStream::No)
         };
@@ -137,7 +137,7 @@ pub(crate) fn end(
 ) {
     let Some(stream) = wire.stream(key) else { return };
     let sent = match (state.head, &ending) {
-        (Head::Sent, Ok(trailers)) if trailers.is_empty() => stream.send_trailers(&worker.trailers),
+        (Head::Sent, Ok(trailers)) if trailers.is_empty() => stream.send_trailers_template(&worker.trailers),
         (Head::Sent, Ok(trailers)) => stream.send_trailers(&with_metadata(&worker.trailers, trailers)),
         (Head::Sent, Err(status)) => stream.send_trailers(&status_fields(status)),
         (Head::Due, Err(status)) => stream.send_headers(&trailers_only(status), EndStream::Yes),

@@ -229,6 +229,7 @@ impl Inbound {
     pub(super) fn shrink(&mut self) {
         self.fields = FieldList::new();
         self.fragments = Vec::new();
+        self.decoder.shrink();
     }
 
     /// When the peer has been too slow, unless it goes on before.

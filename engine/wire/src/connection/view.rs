@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::Connection;
 use super::error::Misuse;
 use super::event::StreamKey;
-use super::outbound::Queued;
+use super::outbound::{Outbound, Queued};
 use super::state::{RecvState, SendState};
 use super::streams::{Slot, Tail};
 use crate::field::FieldList;
@@ -53,7 +53,21 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// [`Misuse`] if a head was sent before.
-    pub fn send_headers(mut self, fields: &FieldList, end: EndStream) -> Result<(), Misuse> {
+    pub fn send_headers(self, fields: &FieldList, end: EndStream) -> Result<(), Misuse> {
+        self.head(end, |outbound, id| outbound.block(id, fields, end))
+    }
+
+    /// As [`Stream::send_headers`], for a head that comes again and again.
+    ///
+    /// # Errors
+    /// As [`Stream::send_headers`].
+    #[inline]
+    pub fn send_headers_template(self, template: &FieldList, end: EndStream) -> Result<(), Misuse> {
+        self.head(end, |outbound, id| outbound.template(id, template, None, end))
+    }
+
+    #[inline]
+    fn head(mut self, end: EndStream, write: impl FnOnce(&mut Outbound, StreamId)) -> Result<(), Misuse> {
         let slot = self.slot();
         let id = slot.id;
         match slot.send {
@@ -62,7 +76,7 @@ impl<'a> Stream<'a> {
             SendState::Ending | SendState::Closed => return Err(Misuse::AfterEnd),
         }
         slot.send = if end == EndStream::Yes { SendState::Closed } else { SendState::Body };
-        self.connection.outbound.block(id, fields, end);
+        write(&mut self.connection.outbound, id);
         if end == EndStream::Yes {
             self.finish();
         }
@@ -112,7 +126,21 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// [`Misuse`] before the head or after the end.
-    pub fn send_trailers(mut self, fields: &FieldList) -> Result<(), Misuse> {
+    pub fn send_trailers(self, fields: &FieldList) -> Result<(), Misuse> {
+        self.tail(fields, |outbound, id| outbound.block(id, fields, EndStream::Yes))
+    }
+
+    /// As [`Stream::send_trailers`], for trailers that come again and again.
+    ///
+    /// # Errors
+    /// As [`Stream::send_trailers`].
+    #[inline]
+    pub fn send_trailers_template(self, template: &FieldList) -> Result<(), Misuse> {
+        self.tail(template, |outbound, id| outbound.template(id, template, None, EndStream::Yes))
+    }
+
+    #[inline]
+    fn tail(mut self, fields: &FieldList, write: impl FnOnce(&mut Outbound, StreamId)) -> Result<(), Misuse> {
         let slot = self.slot();
         body_is_open(slot)?;
         if !slot.queue.is_empty() {
@@ -122,7 +150,7 @@ impl<'a> Stream<'a> {
         }
         let id = slot.id;
         slot.send = SendState::Closed;
-        self.connection.outbound.block(id, fields, EndStream::Yes);
+        write(&mut self.connection.outbound, id);
         self.finish();
         Ok(())
     }

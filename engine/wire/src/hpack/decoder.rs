@@ -8,6 +8,7 @@
 //!
 //! Invariant: between two fields, the list's arena ends with its last field.
 
+use super::blocks::Blocks;
 use super::dynamic_table::DynamicTable;
 use super::memo::Memos;
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
@@ -101,6 +102,7 @@ pub struct Decoder {
     size_required: Option<u32>,
     failed: Option<DecodeError>,
     memos: Memos,
+    blocks: Blocks,
 }
 
 impl Decoder {
@@ -115,6 +117,7 @@ impl Decoder {
             size_required: None,
             failed: None,
             memos: Memos::default(),
+            blocks: Blocks::default(),
         }
     }
 
@@ -137,7 +140,7 @@ impl Decoder {
     /// The bytes of heap that the decoder holds: a few times the table's size at most.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.table.capacity_bytes() + self.memos.capacity_bytes()
+        self.table.capacity_bytes() + self.memos.capacity_bytes() + self.blocks.capacity_bytes()
     }
 
     /// Decodes a whole block and appends its fields to `out`, as long as the list stays within the limits.
@@ -154,6 +157,12 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        let changes = self.table.changes();
+        let is_plain = out.is_empty() && self.size_required.is_none();
+        if is_plain && let Some(known) = self.blocks.find(block, changes, limits) {
+            out.copy_from(known);
+            return Ok(Outcome::Complete);
+        }
         let mut rest = block;
         let mut list = Limited { out, limits, outcome: Outcome::Complete };
         let decoded = self
@@ -164,7 +173,16 @@ impl Decoder {
             self.failed = Some(error);
             return Err(error);
         }
-        Ok(list.outcome)
+        let outcome = list.outcome;
+        if is_plain && outcome == Outcome::Complete && self.table.changes() == changes {
+            self.blocks.keep(block, out);
+        }
+        Ok(outcome)
+    }
+
+    /// Gives back what only a busy connection needs.
+    pub(crate) fn shrink(&mut self) {
+        self.blocks = Blocks::default();
     }
 
     /// Reads the size updates at the front of a block (RFC 7541, section 6.3). The first one answers our reduction.

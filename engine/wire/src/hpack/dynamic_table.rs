@@ -41,12 +41,14 @@ pub(super) struct DynamicTable {
     origin: u32,
     size: usize,
     size_max: usize,
+    /// How often it may have become another one.
+    changes: u64,
 }
 
 impl DynamicTable {
     pub(super) fn new(size_max: u32) -> DynamicTable {
         let size_max = to_usize(size_max);
-        DynamicTable { entries: VecDeque::new(), bytes: Vec::new(), origin: 0, size: 0, size_max }
+        DynamicTable { entries: VecDeque::new(), bytes: Vec::new(), origin: 0, size: 0, size_max, changes: 0 }
     }
 
     /// The sum of the entries' sizes (RFC 7541, section 4.1).
@@ -95,6 +97,7 @@ impl DynamicTable {
     /// section 4.4). `name` and `value` are the bytes that the entry stores.
     pub(super) fn insert(&mut self, entry: &Entry, name: &[u8], value: &[u8]) {
         debug_assert_eq!(entry.stored(), name.len() + value.len());
+        self.changes += 1;
         let Some(room) = self.size_max.checked_sub(entry.size()) else {
             self.evict_to(0);
             return;
@@ -111,9 +114,16 @@ impl DynamicTable {
 
     /// Changes the bound, evicting what is beyond it (RFC 7541, section 4.3).
     pub(super) fn resize(&mut self, size_max: u32) {
+        self.changes += 1;
         self.size_max = to_usize(size_max);
         self.evict_to(self.size_max);
         self.check_invariants();
+    }
+
+    /// A number that is another one whenever the table is.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     fn resolve(&self, entry: Entry) -> Row<'_> {

@@ -30,6 +30,7 @@
 //! }
 //! ```
 
+mod blocks;
 mod decoder;
 mod dynamic_table;
 mod encoder;

@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(by_success_rate(&tallies, RATE), [3]);
         // Two of five: mean 0.6, deviation 0.49; nothing is below -0.33.
         tallies[1] = tally(0, 100);
-        assert_eq!(by_success_rate(&tallies, RATE), []);
+        assert_eq!(by_success_rate(&tallies, RATE), [0_usize; 0]);
         assert_eq!(by_success_rate(&tallies, SuccessRate { stdev_factor: 1_000, ..RATE }), [1, 3]);
     }
 
@@ -92,7 +92,7 @@ mod tests {
         tallies[1] = tally(0, 100);
         assert_eq!(by_success_rate(&tallies, RATE), [1]);
         tallies[2] = tally(99, 0);
-        assert_eq!(by_success_rate(&tallies, RATE), [], "four have enough calls, five are wanted");
+        assert_eq!(by_success_rate(&tallies, RATE), [0_usize; 0], "four have enough calls, five are wanted");
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
         tallies[3] = tally(0, 49);
         assert_eq!(by_failure_percentage(&tallies, PERCENTAGE), [2]);
         tallies[4] = tally(0, 0);
-        assert_eq!(by_failure_percentage(&tallies, PERCENTAGE), [], "four have enough calls");
+        assert_eq!(by_failure_percentage(&tallies, PERCENTAGE), [0_usize; 0], "four have enough calls");
     }
 
     #[test]
@@ -111,8 +111,8 @@ mod tests {
         let rate = SuccessRate { minimum_hosts: 0, request_volume: 0, ..RATE };
         let percentage =
             FailurePercentage { minimum_hosts: 0, request_volume: 0, threshold: 0, ..PERCENTAGE };
-        assert_eq!(by_success_rate(&[], rate), []);
-        assert_eq!(by_success_rate(&[tally(0, 0)], rate), []);
+        assert_eq!(by_success_rate(&[], rate), [0_usize; 0]);
+        assert_eq!(by_success_rate(&[tally(0, 0)], rate), [0_usize; 0]);
         assert_eq!(by_failure_percentage(&[tally(0, 0), tally(0, 1)], percentage), [1]);
     }
 

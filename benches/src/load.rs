@@ -1,0 +1,156 @@
+//! A closed loop of calls of one kind: how fast the client is.
+//!
+//! One worker, so many channels of one connection each, so many calls at once on each. What it prints is one line of JSON, the
+//! same as its peers print.
+//!
+//! Does not: check what is answered, beyond that it is; the suites do.
+
+use std::error::Error;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use corelane::Status;
+use corelane::client::{Channel, Engine, Workers, spawn_local};
+use corelane::stream;
+
+use crate::proto::Request;
+use crate::proto::bench_client::BenchClient;
+
+/// The largest message that is accepted: the largest payload that the service sends, and what is around it.
+const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+/// The shape of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One message each way.
+    Unary,
+    /// Many replies.
+    Download,
+    /// Many requests.
+    Upload,
+    /// Many of both.
+    Chat,
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Kind, String> {
+        match text {
+            "unary" => Ok(Kind::Unary),
+            "download" => Ok(Kind::Download),
+            "upload" => Ok(Kind::Upload),
+            "chat" => Ok(Kind::Chat),
+            other => Err(format!("{other:?} is none of unary, download, upload, chat")),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Where the server listens, on 127.0.0.1.
+    pub port: u16,
+    /// What is called.
+    pub kind: Kind,
+    /// Connections.
+    pub connections: usize,
+    /// Calls at once on each.
+    pub streams: usize,
+    /// Calls in all; what does not divide evenly is left out.
+    pub calls: usize,
+    /// Octets of payload in each request.
+    pub request_size: usize,
+    /// Octets of payload in each reply.
+    pub response_size: u32,
+    /// Messages of a stream.
+    pub messages: u32,
+}
+
+/// Makes the calls, and gives the line that says how it went.
+///
+/// # Errors
+/// If the worker cannot be started, the server not be reached, or a call fails.
+pub fn run(load: Load) -> Result<String, Box<dyn Error>> {
+    let engine = Engine::start(Workers::Count(1))?;
+    let (mut latencies, elapsed) = engine.block_on(move || drive(load))?;
+    latencies.sort_unstable();
+    let at = |thousandths: usize| {
+        let index = latencies.len().saturating_sub(1) * thousandths / 1000;
+        latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
+    };
+    #[allow(clippy::cast_precision_loss, reason = "nobody makes 2^52 calls")]
+    let rate = latencies.len() as f64 / elapsed.as_secs_f64();
+    let (p50, p99, p999) = (at(500), at(990), at(999));
+    Ok(format!(
+        "{{\"calls\": {}, \"calls_per_s\": {rate:.0}, \"p50_us\": {p50:.1}, \"p99_us\": {p99:.1}, \"p999_us\": {p999:.1}}}",
+        latencies.len()
+    ))
+}
+
+async fn drive(load: Load) -> Result<(Vec<Duration>, Duration), Status> {
+    let each = load.calls / (load.connections * load.streams).max(1);
+    let (done, ended) = stream::channel(load.connections * load.streams);
+    let mut ended = std::pin::pin!(ended);
+    let started = Instant::now();
+    for _ in 0..load.connections {
+        let target = format!("ipv4:127.0.0.1:{}", load.port);
+        let channel = Channel::builder(target).connections(1, 1).connect().await?;
+        for _ in 0..load.streams {
+            let client = BenchClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            let (load, done) = (load.clone(), done.clone());
+            spawn_local(async move {
+                let latencies = slot(&client, &load, each).await;
+                // There is room for every slot's result, unless the run was given up.
+                let _ = done.try_send(latencies);
+            });
+        }
+    }
+    drop(done);
+    let mut latencies = Vec::with_capacity(load.calls);
+    while let Some(slot) =
+        std::future::poll_fn(|cx| corelane::codegen::Stream::poll_next(ended.as_mut(), cx)).await
+    {
+        latencies.extend(slot?);
+    }
+    Ok((latencies, started.elapsed()))
+}
+
+/// One call after the other.
+async fn slot(client: &BenchClient, load: &Load, calls: usize) -> Result<Vec<Duration>, Status> {
+    let payload = Bytes::from(vec![0; load.request_size]);
+    let request = Request { payload, response_size: load.response_size, messages: load.messages };
+    let mut latencies = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let sent = Instant::now();
+        call(client, load.kind, &request).await?;
+        latencies.push(sent.elapsed());
+    }
+    Ok(latencies)
+}
+
+async fn call(client: &BenchClient, kind: Kind, request: &Request) -> Result<(), Status> {
+    match kind {
+        Kind::Unary => {
+            client.unary(request.clone()).await?;
+        }
+        Kind::Download => {
+            let mut replies = client.download(request.clone()).await?.into_inner();
+            while replies.message().await?.is_some() {}
+        }
+        Kind::Upload => {
+            client.upload(requests(request)).await?;
+        }
+        Kind::Chat => {
+            let mut replies = client.chat(requests(request)).await?.into_inner();
+            while replies.message().await?.is_some() {}
+        }
+    }
+    Ok(())
+}
+
+fn requests(request: &Request) -> impl corelane::codegen::Stream<Item = Request> + 'static {
+    let request = request.clone();
+    stream::iter((0..request.messages).map(move |_| request.clone()))
+}
