@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use corelane_call::{Code, Codec, Request, Response, Status, Streaming, stream};
@@ -20,7 +19,9 @@ use corelane_runtime::{Config, Limits, Workers, spawn_local, yield_now};
 use corelane_wire::connection::Config as WireConfig;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{Incoming, Peer, Wire, message};
-use support::{ECHO, JOIN, Running, SPLIT, Text, caller, caller_with, failure, on_both, run, say, told};
+use support::{
+    ECHO, JOIN, Running, SPLIT, Text, caller, caller_with, deserted, failure, on_both, run, say, told,
+};
 
 /// Has `peer` called, on both backends, by a channel that `configure` makes: how it fails.
 fn fails_with(
@@ -104,12 +105,6 @@ fn a_service_config_that_makes_no_sense_and_none_before_it() {
         "the service config is refused: methodConfig[0].timeout: must be a string such as \"1.5s\", is 1 (after …)",
     );
     assert!(causes.iter().all(|cause| matches!(cause, Cause::ServiceConfig { .. })));
-}
-
-/// An address where nobody listens.
-fn deserted() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 #[test]
@@ -256,7 +251,7 @@ fn a_worker_that_ends_before_the_call() {
     let channel = Channel::builder(&server.target).build().unwrap();
     let caller = RemoteCaller::new(RemoteChannel::on(&engine, channel));
     let call = caller.unary(ECHO, Text::new(), Request::new("hang".to_owned()));
-    support::eventually("the call", || server.seen.started.load(std::sync::atomic::Ordering::SeqCst) == 1);
+    support::eventually("the call", || server.seen.started() == 1);
     engine.drain(Duration::ZERO);
     let status = run(move || call).unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);

@@ -4,11 +4,12 @@
 
 pub(crate) mod peer;
 
-use std::future::pending;
-use std::pin::Pin;
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use corelane_call::{Code, ProstCodec, Request, Response, Status, Stream, Streaming, stream};
@@ -31,6 +32,16 @@ pub(crate) const NOBODY: Method = Method::new("/test.Texts/Nobody");
 pub(crate) struct Seen {
     pub(crate) started: AtomicUsize,
     pub(crate) dropped: AtomicUsize,
+}
+
+impl Seen {
+    pub(crate) fn started(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
 }
 
 struct Witness(Arc<Seen>);
@@ -243,6 +254,35 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// As `eventually`, on a worker, which must not block.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = corelane_runtime::clock();
+    while !holds() {
+        assert!(corelane_runtime::clock().since(started).as_secs() < 20, "waited in vain for {what}");
+        corelane_runtime::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// What `future` comes to, while `beside` goes on until that is done.
+pub(crate) async fn beside<F: Future>(future: F, beside: impl Future) -> F::Output {
+    let (mut future, mut beside) = (pin!(future), pin!(beside));
+    let mut over = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        over = over || beside.as_mut().poll(cx).is_ready();
+        Poll::Pending
+    })
+    .await
+}
+
+/// An address where nobody listens.
+pub(crate) fn deserted() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
 
 /// All that a stream gives.
