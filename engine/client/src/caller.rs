@@ -112,8 +112,10 @@ impl Caller {
     ) -> Result<Response<C::Decode>, Status> {
         let (mut parts, message) = request.into_call();
         self.before(method, &mut parts).await?;
-        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
-        let answer = call::unary(plan, &codec, &message).await;
+        let answer = match self.plan(method, &mut parts).await {
+            Ok(plan) => call::unary(plan, &codec, &message).await,
+            Err(status) => Err(status),
+        };
         self.after(
             method,
             answer,
@@ -136,8 +138,10 @@ impl Caller {
     ) -> Result<Response<Streaming<C::Decode>>, Status> {
         let (mut parts, message) = request.into_call();
         self.before(method, &mut parts).await?;
-        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
-        let answer = call::many(plan, &codec, Requests::One(&message)).await;
+        let answer = match self.plan(method, &mut parts).await {
+            Ok(plan) => call::many(plan, &codec, Requests::One(&message)).await,
+            Err(status) => Err(status),
+        };
         self.after(method, answer, |_| Metadata::new(), |_, _| {})
     }
 
@@ -157,10 +161,14 @@ impl Caller {
     {
         let (mut parts, requests) = request.into_call();
         self.before(method, &mut parts).await?;
-        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
-        let switch = parts.extensions.remove::<CompressionSwitch>();
-        let feed = call::feed(&plan, codec.clone(), requests, switch);
-        let answer = call::one_of_many(plan, &codec, feed).await;
+        let answer = match self.plan(method, &mut parts).await {
+            Ok(plan) => {
+                let switch = parts.extensions.remove::<CompressionSwitch>();
+                let feed = call::feed(&plan, codec.clone(), requests, switch);
+                call::one_of_many(plan, &codec, feed).await
+            }
+            Err(status) => Err(status),
+        };
         self.after(
             method,
             answer,
@@ -187,10 +195,14 @@ impl Caller {
     {
         let (mut parts, requests) = request.into_call();
         self.before(method, &mut parts).await?;
-        let plan = Plan::new(self.channel.local(), method, &self.options, &mut parts);
-        let switch = parts.extensions.remove::<CompressionSwitch>();
-        let feed = call::feed(&plan, codec.clone(), requests, switch);
-        let answer = call::many(plan, &codec, Requests::Many(feed)).await;
+        let answer = match self.plan(method, &mut parts).await {
+            Ok(plan) => {
+                let switch = parts.extensions.remove::<CompressionSwitch>();
+                let feed = call::feed(&plan, codec.clone(), requests, switch);
+                call::many(plan, &codec, Requests::Many(feed)).await
+            }
+            Err(status) => Err(status),
+        };
         self.after(method, answer, |_| Metadata::new(), |_, _| {})
     }
 
@@ -209,6 +221,17 @@ impl Caller {
             Some(credentials) => Box::pin(self.authorize(&**credentials, parts)).await,
             None => Ok(()),
         }
+    }
+
+    /// What the call is to be like.
+    #[inline]
+    async fn plan(&self, method: Method, parts: &mut CallParts) -> Result<Plan, Status> {
+        let mut plan = Plan::new(self.channel.local(), method, &self.options, parts);
+        if plan.is_early() {
+            let known = Box::pin(plan.await_config(&self.options, parts)).await;
+            known.map_err(|failure| failure.into_status(None))?;
+        }
+        Ok(plan)
     }
 
     /// Adds who the call is made for.

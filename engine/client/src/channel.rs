@@ -71,7 +71,7 @@ impl Channel {
 
     /// Begins to resolve and connect, if that has not begun: what the first call would do.
     pub fn wake(&self) {
-        self.local.touch(corelane_runtime::now());
+        self.local.connect_now();
     }
 
     /// Waits for a connection that is ready.

@@ -58,6 +58,8 @@ async fn attempt(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) 
     Err(match pooled.standing.loss() {
         // TLS 1.3 says only now that our certificate is not welcome.
         Some(cause @ Cause::Tls { .. }) => cause,
+        // There was no call yet that could have been in flight.
+        Some(Cause::ConnectionLost { reason } | Cause::Protocol { reason }) => Cause::Handshake { reason },
         Some(cause) => Cause::Handshake { reason: cause.to_string().into() },
         None => Cause::Handshake { reason: "it went away at once".into() },
     })

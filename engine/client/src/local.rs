@@ -50,6 +50,8 @@ pub(crate) struct Local {
     /// Something was called: the names are being resolved, the policy connects.
     awake: Cell<bool>,
     used: Cell<Instant>,
+    /// A connection is wanted as soon as there are endpoints.
+    wanted: Cell<bool>,
     /// Calls that wait or are in flight.
     pub(crate) calls: Cell<usize>,
     shutdown: Cell<bool>,
@@ -91,6 +93,7 @@ impl Local {
             version: Cell::new(0),
             awake: Cell::new(false),
             used: Cell::new(now()),
+            wanted: Cell::new(false),
             calls: Cell::new(0),
             shutdown: Cell::new(false),
             watchers: RefCell::default(),
@@ -142,6 +145,14 @@ impl Local {
         if !self.awake.get() {
             self.wake_up();
         }
+    }
+
+    /// As the first call does, without a call.
+    pub(crate) fn connect_now(self: &Rc<Self>) {
+        self.touch(now());
+        self.wanted.set(matches!(self.shared.resolution(), Resolution::Pending));
+        // pick_first connects when somebody asks for a connection, and not before.
+        let _ = self.pick(now(), &Call::default());
     }
 
     #[cold]
@@ -312,6 +323,9 @@ impl Local {
         *self.outliers.borrow_mut() = outliers;
         self.weighs.set(orca::config(endpoints.policy()).is_some_and(|config| !config.out_of_band));
         self.keep_connected();
+        if self.version.get() > 0 && self.wanted.take() {
+            let _ = self.pick(now(), &Call::default());
+        }
         self.settle();
     }
 
@@ -320,6 +334,8 @@ impl Local {
         if !self.awake.get() || self.shutdown.get() {
             return;
         }
+        // What the policy wants follows from the states as they are now: pick_first lets go what is not ready any more.
+        self.picker.borrow_mut().look();
         let pools: Vec<Rc<Pool>> = self.pools.borrow().iter().flatten().cloned().collect();
         for pool in pools {
             let wanted = self.picker.borrow().keeps_connected(pool.key);
@@ -407,6 +423,10 @@ impl Local {
         self.pools.borrow().iter().flatten().map(|pool| (pool.name.clone(), pool.figures())).collect()
     }
 
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shutdown.get()
+    }
+
     /// No further calls; those in flight end in their own time.
     pub(crate) fn shut_down(&self) {
         if !self.shutdown.replace(true) {
@@ -487,7 +507,7 @@ async fn tidy(weak: Weak<Local>) {
 }
 
 /// An endpoint's address as the runtime takes it.
-fn address(text: &str) -> Option<Address> {
+pub(crate) fn address(text: &str) -> Option<Address> {
     match text.strip_prefix("unix-abstract:") {
         Some(name) => Some(Address::Unix(format!("\0{name}").into())),
         None => text.parse().ok(),

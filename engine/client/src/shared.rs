@@ -21,6 +21,7 @@ use corelane_runtime::ClientTls;
 use crate::Cause;
 use crate::credentials::ChannelSecurity;
 use crate::guard::{Breakers, Outliers, outlier_config};
+use crate::local::address;
 use crate::options::{Options, ResolverConfig};
 use crate::resolve::{self, Interest, Resolve, Resolved, Resolver, System};
 
@@ -269,6 +270,14 @@ impl Shared {
         if endpoints.is_empty() && matches!(control.resolution, Resolution::Known) {
             // What worked a moment ago is better than nothing.
             return Err(Cause::NoEndpoints);
+        }
+        // A resolver of the program's own may say anything; an endpoint without an address would let its calls wait for ever.
+        if let Some(bad) = endpoints.iter().find(|info| address(&info.address).is_none()) {
+            let reason = format!(
+                "the resolver gave {:?}, which is no address: it must be IP:port or unix:path",
+                bad.address
+            );
+            return Err(Cause::Resolve { reason: reason.into() });
         }
         let policy = self.policy();
         let published = control.publisher.publish(&policy, endpoints);

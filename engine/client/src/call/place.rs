@@ -134,7 +134,7 @@ pub(crate) async fn place(
 }
 
 /// A place in line, if there are not too many.
-fn join(plan: &Plan, waiters: &Rc<Waiters>, attempt: u32) -> Result<Wait, Failure> {
+pub(super) fn join(plan: &Plan, waiters: &Rc<Waiters>, attempt: u32) -> Result<Wait, Failure> {
     let max = plan.local.shared.options.pending_calls_max;
     if waiters.len() >= max {
         return Err(plan.failure(Cause::QueueFull { max }, None, attempt));

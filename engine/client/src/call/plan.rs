@@ -11,11 +11,13 @@ use corelane_policy::resilience::PREVIOUS_ATTEMPTS_NAME;
 use corelane_wire::grpc::timeout;
 use corelane_wire::{FieldList, Instant, Name};
 
+use super::place::join;
 use crate::caller::CallerOptions;
 use crate::error::Failure;
 use crate::local::Local;
 use crate::method::{Encodings, MethodState, Settings};
 use crate::options::Retries;
+use crate::time::by;
 use crate::{Cause, Place};
 use crate::{Idempotency, Method};
 
@@ -63,47 +65,77 @@ impl Plan {
         local.touch(began);
         let method = local.method(method);
         let settings = method.settings(&local.shared, local.shared.version());
-        let config = settings.method.as_deref();
-        let timeouts =
-            [parts.timeout.or(local.shared.options.timeout), config.and_then(|config| config.timeout)];
-        let own = timeouts.into_iter().flatten().min();
-        let deadline = deadline(began, own, parts.deadline);
-        let wanted = parts.extensions.get::<WaitForReady>().map(|wait| wait.0);
-        let wait_for_ready = wanted
-            .or_else(|| config.and_then(|config| config.wait_for_ready))
-            .unwrap_or(local.shared.options.wait_for_ready);
         let send = match parts.extensions.get::<Compression>() {
             None | Some(Compression::Service) => options.send,
             Some(Compression::Off) => Encoding::Identity,
             Some(Compression::Use(encoding)) => *encoding,
         };
         let encodings = Encodings { send, accept: options.accept };
-        let limit = |own: usize, configured: Option<u32>| {
-            configured.map_or(own, |configured| own.min(usize::try_from(configured).unwrap_or(usize::MAX)))
-        };
-        let metadata = std::mem::take(&mut parts.metadata);
-        let hash = match local.hash_header() {
-            Some(header) => metadata.get_bytes(&header).map(hash_of),
-            None => None,
-        };
-        Plan {
+        let own = parts.timeout.or(local.shared.options.timeout);
+        let mut plan = Plan {
             local: local.clone(),
-            send_max: limit(options.send_max, config.and_then(|config| config.max_request_message_bytes)),
-            receive_max: limit(
-                options.receive_max,
-                config.and_then(|config| config.max_response_message_bytes),
-            ),
             head: method.head(&local.shared, encodings),
             method,
             settings,
             began,
-            deadline,
-            wait_for_ready,
+            deadline: deadline(began, own, parts.deadline),
+            wait_for_ready: local.shared.options.wait_for_ready,
             encodings,
-            hash,
-            metadata,
+            send_max: options.send_max,
+            receive_max: options.receive_max,
+            hash: None,
+            metadata: std::mem::take(&mut parts.metadata),
             _counted: Counted::new(local),
+        };
+        plan.configure(options, parts);
+        plan
+    }
+
+    /// Takes what the service config says.
+    #[inline]
+    fn configure(&mut self, options: &CallerOptions, parts: &CallParts) {
+        let config = self.settings.method.as_deref();
+        if let Some(timeout) = config.and_then(|config| config.timeout) {
+            self.deadline = self.deadline.min(self.began + timeout);
         }
+        let wanted = parts.extensions.get::<WaitForReady>().map(|wait| wait.0);
+        self.wait_for_ready = wanted
+            .or_else(|| config.and_then(|config| config.wait_for_ready))
+            .unwrap_or(self.local.shared.options.wait_for_ready);
+        let limit = |own: usize, configured: Option<u32>| {
+            configured.map_or(own, |configured| own.min(usize::try_from(configured).unwrap_or(usize::MAX)))
+        };
+        self.send_max = limit(options.send_max, config.and_then(|config| config.max_request_message_bytes));
+        self.receive_max =
+            limit(options.receive_max, config.and_then(|config| config.max_response_message_bytes));
+        self.hash = match self.local.hash_header() {
+            Some(header) => self.metadata.get_bytes(&header).map(hash_of),
+            None => None,
+        };
+    }
+
+    /// Whether the names have not been resolved yet, and with them the service config is not known.
+    #[inline]
+    pub(crate) fn is_early(&self) -> bool {
+        self.local.version.get() == 0 && self.local.shared.version() == 0
+    }
+
+    /// Waits for the first result of the resolver, whatever it is, and plans anew: its service config holds for the calls that
+    /// have waited for it, too.
+    pub(crate) async fn await_config(
+        &mut self,
+        options: &CallerOptions,
+        parts: &CallParts,
+    ) -> Result<(), Failure> {
+        while self.is_early() && !self.local.is_shut_down() {
+            let wait = join(self, &self.local.waiting, 1)?;
+            if by(self.deadline, wait).await.is_none() {
+                return Err(self.expired(Place::Connecting, 1));
+            }
+        }
+        self.settings = self.method.settings(&self.local.shared, self.local.shared.version());
+        self.configure(options, parts);
+        Ok(())
     }
 
     /// Calls `with` with the head of an attempt: what all calls of the method have, and what only this one has; `previous` is how

@@ -2,15 +2,19 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
 
-use std::future::pending;
-use std::pin::Pin;
+pub(crate) mod peer;
+
+use std::future::{pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use corelane_call::{Code, ProstCodec, Request, Response, Status, Stream, Streaming, stream};
-use corelane_client::{Caller, Channel, Engine, Method};
+use corelane_client::{Caller, Channel, ChannelBuilder, Engine, Failure, Method};
+use corelane_policy::resilience::BackoffConfig;
 use corelane_runtime::{Backend, Workers};
 use corelane_server::{Builder, Methods, Server, ServerHandle, Service, ServiceOptions};
 
@@ -28,6 +32,16 @@ pub(crate) const NOBODY: Method = Method::new("/test.Texts/Nobody");
 pub(crate) struct Seen {
     pub(crate) started: AtomicUsize,
     pub(crate) dropped: AtomicUsize,
+}
+
+impl Seen {
+    pub(crate) fn started(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
 }
 
 struct Witness(Arc<Seen>);
@@ -199,7 +213,34 @@ where
 }
 
 pub(crate) fn caller(target: &str) -> Caller {
-    Caller::new(Channel::builder(target).connect_lazy().unwrap())
+    caller_with(Channel::builder(target))
+}
+
+pub(crate) fn caller_with(builder: ChannelBuilder) -> Caller {
+    Caller::new(builder.connect_lazy().unwrap())
+}
+
+/// The failure under a status, which must be one of the client's.
+pub(crate) fn failure(status: &Status) -> &Failure {
+    Failure::of(status).unwrap_or_else(|| panic!("there is no failure under {status:?}"))
+}
+
+/// What a status says, without how long it took.
+pub(crate) fn told(status: &Status) -> String {
+    let text = status.message();
+    let marks = ["(after ", ", after "];
+    let Some((at, mark)) = marks.iter().find_map(|mark| Some((text.find(mark)?, mark))) else {
+        return text.to_owned();
+    };
+    let (head, tail) = text.split_at(at + mark.len());
+    let end = tail.find([',', ')']).unwrap();
+    format!("{head}…{}", &tail[end..])
+}
+
+/// Pauses between attempts to connect that a test can wait for.
+pub(crate) fn short_backoff() -> BackoffConfig {
+    let (initial, max) = (Duration::from_millis(5), Duration::from_millis(20));
+    BackoffConfig { initial, max, ..BackoffConfig::default() }
 }
 
 pub(crate) async fn say(caller: &Caller, text: &str) -> Result<String, Status> {
@@ -213,6 +254,35 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// As `eventually`, on a worker, which must not block.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = corelane_runtime::clock();
+    while !holds() {
+        assert!(corelane_runtime::clock().since(started).as_secs() < 20, "waited in vain for {what}");
+        corelane_runtime::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// What `future` comes to, while `beside` goes on until that is done.
+pub(crate) async fn beside<F: Future>(future: F, beside: impl Future) -> F::Output {
+    let (mut future, mut beside) = (pin!(future), pin!(beside));
+    let mut over = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        over = over || beside.as_mut().poll(cx).is_ready();
+        Poll::Pending
+    })
+    .await
+}
+
+/// An address where nobody listens.
+pub(crate) fn deserted() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
 
 /// All that a stream gives.

@@ -1,0 +1,775 @@
+//! Every cause of a failed call, each by a situation in which it arises, with its code and its text.
+//!
+//! The last test compares this file with the enumeration: a cause without a test here fails it.
+#![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
+
+mod support;
+
+use std::time::Duration;
+
+use corelane_call::{Code, Codec, Request, Response, Status, Streaming, stream};
+use corelane_client::{
+    BearerToken, Caller, Cause, Channel, ChannelBuilder, ClientTls, Engine, Place, RemoteCaller,
+    RemoteChannel, Resolved,
+};
+use corelane_policy::balance::EndpointInfo;
+use corelane_policy::config::{BalancerConfig, ProxyRules};
+use corelane_policy::resilience::{BreakerConfig, BreakerMode, RateLimitConfig};
+use corelane_runtime::{Config, Limits, Workers, spawn_local, yield_now};
+use corelane_wire::connection::Config as WireConfig;
+use corelane_wire::frame::{ErrorCode, Flags, Kind};
+use support::peer::{Incoming, Peer, Wire, message};
+use support::{
+    ECHO, JOIN, Running, SPLIT, Text, caller, caller_with, deserted, failure, on_both, run, say, told,
+};
+
+/// Has `peer` called, on both backends, by a channel that `configure` makes: how it fails.
+fn fails_with(
+    peer: &Peer,
+    configure: fn(ChannelBuilder) -> ChannelBuilder,
+    is: fn(&Cause) -> bool,
+    code: Code,
+    text: &str,
+) {
+    let (target, address, text) = (peer.target.clone(), peer.address.clone(), text.to_owned());
+    on_both(move || {
+        let caller = caller_with(configure(Channel::builder(&target)));
+        let (address, text) = (address.clone(), text.clone());
+        async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            let text = text.replace("PEER", &format!("endpoint {address}"));
+            assert_eq!((status.code(), told(&status)), (code, text));
+            let failure = failure(&status);
+            assert!(is(&failure.cause), "{failure:?}");
+            assert_eq!(failure.endpoint.as_deref(), Some(&*address));
+            assert_eq!(failure.attempt, 1);
+            assert!(failure.stop.is_none());
+        }
+    });
+}
+
+/// As `fails_with`, for a peer that answers each call so.
+fn answered_with(
+    answer: impl Fn(&mut Wire, &Incoming) + Send + Sync + 'static,
+    is: fn(&Cause) -> bool,
+    code: Code,
+    text: &str,
+) {
+    fails_with(&Peer::answering(answer), |builder| builder, is, code, text);
+}
+
+/// How a call fails whose channel resolves so.
+fn resolved_with(resolve: fn() -> Result<Resolved, String>, code: Code, text: &'static str) -> Vec<Cause> {
+    let (sender, causes) = std::sync::mpsc::channel();
+    on_both(move || {
+        let caller = caller_with(Channel::builder("dns:///greeter").resolver(resolve));
+        let sender = sender.clone();
+        async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((status.code(), told(&status)), (code, text.to_owned()));
+            assert_eq!((failure(&status).endpoint.as_deref(), failure(&status).attempt), (None, 1));
+            sender.send(failure(&status).cause.clone()).unwrap();
+        }
+    });
+    causes.iter().collect()
+}
+
+#[test]
+fn a_resolver_that_fails() {
+    let causes = resolved_with(
+        || Err("the phone book is closed".to_owned()),
+        Code::Unavailable,
+        "the name cannot be resolved: the phone book is closed (after …)",
+    );
+    assert!(causes.iter().all(|cause| matches!(cause, Cause::Resolve { .. })));
+}
+
+#[test]
+fn a_name_without_addresses() {
+    let causes = resolved_with(
+        || Ok(Resolved::default()),
+        Code::Unavailable,
+        "the name resolves to no address (after …)",
+    );
+    assert!(causes.iter().all(|cause| matches!(cause, Cause::NoEndpoints)));
+}
+
+#[test]
+fn a_service_config_that_makes_no_sense_and_none_before_it() {
+    let causes = resolved_with(
+        || {
+            let service_config = Some(r#"{"methodConfig": [{"name": [{}], "timeout": 1}]}"#.to_owned());
+            Ok(Resolved { endpoints: vec![EndpointInfo::new("127.0.0.1:1")], service_config })
+        },
+        Code::Unavailable,
+        "the service config is refused: methodConfig[0].timeout: must be a string such as \"1.5s\", is 1 (after …)",
+    );
+    assert!(causes.iter().all(|cause| matches!(cause, Cause::ServiceConfig { .. })));
+}
+
+#[test]
+fn a_port_where_nobody_listens() {
+    let address = deserted();
+    on_both(move || {
+        let (caller, address) = (caller(&format!("ipv4:{address}")), address.clone());
+        async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable);
+            assert_eq!(
+                told(&status),
+                format!("cannot connect: Connection refused (os error 111) (endpoint {address}, after …)"),
+            );
+            assert!(matches!(failure(&status).cause, Cause::Connect { .. }));
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_accepts_and_says_nothing() {
+    fails_with(
+        &Peer::start(|wire| while wire.frame().is_some() {}),
+        |builder| builder.connect_timeout(Duration::from_millis(30)),
+        |cause| matches!(cause, Cause::ConnectTimeout { after } if after.as_millis() == 30),
+        Code::Unavailable,
+        "cannot connect: no answer within 30ms (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_plaintext_peer_where_tls_is_wanted() {
+    let peer = Peer::start(|wire| wire.raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let target = peer.target.clone();
+    on_both(move || {
+        let tls = ClientTls::builder().roots_native().build().unwrap();
+        let caller = caller_with(Channel::builder(&target).tls(tls));
+        async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable);
+            assert!(told(&status).starts_with("the TLS handshake failed: "), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::Tls { .. }));
+        }
+    });
+}
+
+#[test]
+fn a_proxy_that_refuses() {
+    let proxy = Peer::start(|wire| wire.raw(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
+    let address = proxy.address.clone();
+    on_both(move || {
+        let rules =
+            ProxyRules::from_environment(|name| (name == "grpc_proxy").then(|| format!("http://{address}")));
+        let caller = caller_with(Channel::builder("dns:///greeter.invalid:50051").proxy(rules.unwrap()));
+        async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable);
+            assert!(told(&status).starts_with("the proxy failed: "), "{status}");
+            assert!(told(&status).contains("403"), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::Proxy { .. }));
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_speak_http2() {
+    let peer = Peer::start(|wire| wire.raw(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"));
+    fails_with(
+        &peer,
+        |builder| builder,
+        |cause| matches!(cause, Cause::Handshake { .. }),
+        Code::Unavailable,
+        "what answered does not speak HTTP/2: FRAME_SIZE_ERROR: a frame larger than SETTINGS_MAX_FRAME_SIZE (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_peer_that_hangs_up_at_once() {
+    fails_with(
+        &Peer::start(|_| ()),
+        |builder| builder,
+        |cause| matches!(cause, Cause::Handshake { .. }),
+        Code::Unavailable,
+        "what answered does not speak HTTP/2: the peer closed the connection (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_worker_that_has_as_many_connections_as_it_may() {
+    let server = Running::start();
+    let target = server.target.clone();
+    let limits = Limits { connections_max: 1, ..Limits::default() };
+    let config = Config { workers: Workers::Count(1), limits, ..Config::default() };
+    Engine::with_config(config).unwrap().block_on(move || async move {
+        let (first, second) = (caller(&target), caller(&target));
+        assert_eq!(say(&first, "hello").await.unwrap(), "hello");
+        let status = say(&second, "hello").await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(told(&status).starts_with("the worker has as many connections as it may"), "{status}");
+        assert!(matches!(failure(&status).cause, Cause::TooManyConnections));
+    });
+}
+
+#[test]
+fn an_endpoint_that_says_that_it_does_not_serve() {
+    // A Watch of grpc.health.v1.Health is answered with NOT_SERVING.
+    let peer = Peer::answering(|wire, call| {
+        wire.head(call.stream);
+        wire.data(call.stream, &[0, 0, 0, 0, 2, 8, 2]);
+    });
+    fails_with(
+        &peer,
+        |builder| {
+            builder
+                .balancer(BalancerConfig::RoundRobin)
+                .default_service_config(r#"{"healthCheckConfig": {"serviceName": "test.Texts"}}"#)
+        },
+        |cause| matches!(cause, Cause::Unhealthy { .. }),
+        Code::Unavailable,
+        "the endpoint is not healthy: its status is NOT_SERVING (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_channel_that_was_shut_down() {
+    let server = Running::start();
+    let target = server.target.clone();
+    on_both(move || {
+        let caller = caller(&target);
+        async move {
+            caller.channel().shut_down();
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable);
+            assert_eq!(told(&status), "the channel is shut down (after …)");
+            assert!(matches!(failure(&status).cause, Cause::ChannelShutdown));
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_ends_before_the_call() {
+    let server = Running::start();
+    let engine = Engine::start(Workers::Count(1)).unwrap();
+    let channel = Channel::builder(&server.target).build().unwrap();
+    let caller = RemoteCaller::new(RemoteChannel::on(&engine, channel));
+    let call = caller.unary(ECHO, Text::new(), Request::new("hang".to_owned()));
+    support::eventually("the call", || server.seen.started() == 1);
+    engine.drain(Duration::ZERO);
+    let status = run(move || call).unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(matches!(failure(&status).cause, Cause::WorkerEnded), "{status:?}");
+    assert!(told(&status).starts_with("the worker ended before the call did ("), "{status}");
+}
+
+#[test]
+fn a_mailbox_that_is_full() {
+    let engine = Engine::start(Workers::Count(1)).unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (entered, inside) = std::sync::mpsc::channel();
+    engine
+        .spawn(move || async move {
+            entered.send(()).unwrap();
+            let _ = held.recv();
+        })
+        .unwrap();
+    inside.recv().unwrap();
+    let channel = Channel::builder("ipv4:127.0.0.1:1").build().unwrap();
+    let caller = RemoteCaller::new(RemoteChannel::on(&engine, channel));
+    // The worker is busy: nobody takes anything from its mailbox.
+    let calls: Vec<_> = (0..=corelane_runtime::limits::MAILBOX_MESSAGES_MAX)
+        .map(|_| caller.unary(ECHO, Text::new(), Request::new(String::new())))
+        .collect();
+    let status = run(move || async move { calls.into_iter().next_back().unwrap().await.unwrap_err() });
+    release.send(()).unwrap();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(told(&status), "the worker's mailbox is full: it cannot keep up with other threads (after …)");
+    assert!(matches!(failure(&status).cause, Cause::MailboxFull));
+    assert_eq!(failure(&status).attempt, 0);
+}
+
+#[test]
+fn too_many_calls_that_wait() {
+    // It never becomes ready.
+    let peer = Peer::start(|wire| while wire.frame().is_some() {});
+    let target = peer.target.clone();
+    on_both(move || {
+        let caller = caller_with(Channel::builder(&target).pending_calls_max(1));
+        async move {
+            let waiting = caller.clone();
+            spawn_local(async move {
+                let _ = say(&waiting, "first").await;
+            });
+            yield_now().await;
+            let status = say(&caller, "second").await.unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            assert_eq!(told(&status), "1 calls wait on this channel already, which is its limit (after …)");
+            assert!(matches!(failure(&status).cause, Cause::QueueFull { max: 1 }));
+        }
+    });
+}
+
+#[test]
+fn a_breaker_that_is_open() {
+    let server = Running::start();
+    let (target, address) = (server.target.clone(), server.address());
+    on_both(move || {
+        let shared = Channel::builder(&target).circuit_breaker(BreakerConfig::default()).build().unwrap();
+        let (caller, address) = (Caller::new(shared.local()), address.clone());
+        async move {
+            assert_eq!(say(&caller, "hello").await.unwrap(), "hello");
+            shared.set_breaker(&address, ECHO, BreakerMode::ForcedOpen);
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable);
+            assert!(told(&status).starts_with("the circuit breaker is open"), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::BreakerOpen { .. }));
+            assert_eq!(failure(&status).endpoint.as_deref(), Some(&*address));
+        }
+    });
+}
+
+#[test]
+fn more_calls_than_the_client_allows_itself() {
+    let server = Running::start();
+    let target = server.target.clone();
+    on_both(move || {
+        let limit = RateLimitConfig { calls: 1, per: Duration::from_secs(3_600), burst: 1 };
+        let caller = caller_with(Channel::builder(&target).rate_limit(limit));
+        async move {
+            assert_eq!(say(&caller, "hello").await.unwrap(), "hello");
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let text = "the client's own rate limit is reached; there is room in ";
+            assert!(told(&status).starts_with(text), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::RateLimited { .. }));
+            assert_eq!(failure(&status).attempt, 0);
+        }
+    });
+}
+
+#[test]
+fn an_interceptor_that_refuses() {
+    let server = Running::start();
+    let target = server.target.clone();
+    on_both(move || {
+        let mut caller = caller(&target);
+        caller.add_interceptor(|_: Request<()>| Err(Status::permission_denied("not today")));
+        async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "not today"));
+            assert!(matches!(failure(&status).cause, Cause::Interceptor));
+            assert_eq!(failure(&status).attempt, 0);
+        }
+    });
+}
+
+#[test]
+fn credentials_that_must_not_go_out_in_plaintext() {
+    let server = Running::start();
+    let target = server.target.clone();
+    on_both(move || {
+        let mut caller = caller(&target);
+        caller.set_credentials(BearerToken::new("opaque").unwrap());
+        async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!(status.code(), Code::Unauthenticated);
+            assert!(status.message().contains("must not be sent without TLS"), "{status}");
+            assert!(!status.message().contains("opaque"));
+            assert!(matches!(failure(&status).cause, Cause::Credentials));
+        }
+    });
+}
+
+#[test]
+fn a_request_that_is_too_large() {
+    let server = Running::start();
+    let (target, address) = (server.target.clone(), server.address());
+    on_both(move || {
+        let (mut caller, address) = (caller(&target), address.clone());
+        caller.max_encoding_message_size(10);
+        async move {
+            let status = say(&caller, "0123456789").await.unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let text = format!("the request is too large (endpoint {address}, after …): ");
+            assert!(told(&status).starts_with(&text), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::RequestTooLarge));
+            assert_eq!(say(&caller, "short").await.unwrap(), "short");
+        }
+    });
+}
+
+/// A codec that has nothing good to say.
+#[derive(Clone)]
+struct Speechless;
+
+impl Codec for Speechless {
+    type Encode = String;
+    type Decode = String;
+
+    fn encode(&self, _: &String, out: &mut Vec<u8>) -> Result<(), Status> {
+        out.extend_from_slice(b"half a mess");
+        Err(Status::internal("words fail me"))
+    }
+
+    fn decode(&self, _: &[u8]) -> Result<String, Status> {
+        Err(Status::internal("words fail me"))
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_encoded() {
+    let server = Running::start();
+    let (target, address) = (server.target.clone(), server.address());
+    on_both(move || {
+        let (caller, address) = (caller(&target), address.clone());
+        async move {
+            let text = format!("the request cannot be encoded (endpoint {address}, after …): words fail me");
+            let unary = caller.unary(ECHO, Speechless, Request::new(String::new())).await;
+            let requests = Request::new(stream::iter(["a".to_owned()]));
+            let streamed = caller.client_streaming(JOIN, Speechless, requests).await;
+            for status in [unary.unwrap_err(), streamed.unwrap_err()] {
+                assert_eq!((status.code(), told(&status)), (Code::Internal, text.clone()));
+                assert!(matches!(failure(&status).cause, Cause::Encode));
+            }
+            assert_eq!(say(&caller, "the connection is as good as before").await.unwrap().len(), 35);
+        }
+    });
+}
+
+#[test]
+fn a_deadline_that_is_over_says_where() {
+    // `cancel.rs` has the other places.
+    fails_with(
+        &Peer::answering(|_, _| ()),
+        |builder| builder.timeout(Duration::from_millis(20)),
+        |cause| matches!(cause, Cause::Deadline(Place::Response)),
+        Code::DeadlineExceeded,
+        "the deadline was over while the server had not answered (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_stream_of_requests_that_panics() {
+    let server = Running::start();
+    let (target, address) = (server.target.clone(), server.address());
+    on_both(move || {
+        let (caller, address) = (caller(&target), address.clone());
+        async move {
+            let requests =
+                stream::iter((0..2).map(|n| if n == 0 { "a".to_owned() } else { panic!("on purpose") }));
+            let status =
+                caller.client_streaming(JOIN, Text::new(), Request::new(requests)).await.unwrap_err();
+            assert_eq!(status.code(), Code::Cancelled);
+            let text =
+                format!("the stream of requests was dropped before it ended (endpoint {address}, after …)");
+            assert_eq!(told(&status), text);
+            assert!(matches!(failure(&status).cause, Cause::RequestStream));
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_the_server_resets() {
+    let codes = [
+        (ErrorCode::INTERNAL_ERROR, Code::Internal, "INTERNAL_ERROR"),
+        (ErrorCode::CANCEL, Code::Cancelled, "CANCEL"),
+        (ErrorCode::ENHANCE_YOUR_CALM, Code::ResourceExhausted, "ENHANCE_YOUR_CALM"),
+        (ErrorCode::INADEQUATE_SECURITY, Code::PermissionDenied, "INADEQUATE_SECURITY"),
+    ];
+    for (reset, code, name) in codes {
+        answered_with(
+            move |wire, call| wire.reset(call.stream, reset),
+            |cause| matches!(cause, Cause::Reset { .. }),
+            code,
+            &format!("the server reset the stream ({name}) (PEER, after …)"),
+        );
+    }
+}
+
+#[test]
+fn a_stream_that_the_server_refuses_each_time() {
+    answered_with(
+        |wire, call| wire.reset(call.stream, ErrorCode::REFUSED_STREAM),
+        |cause| matches!(cause, Cause::Refused),
+        Code::Unavailable,
+        "the server refused the stream without looking at it (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_server_that_goes_away_each_time() {
+    answered_with(
+        |wire, call| wire.goaway(call.stream - 1, ErrorCode::NO_ERROR, b""),
+        |cause| matches!(cause, Cause::Goaway { code: ErrorCode::NO_ERROR }),
+        Code::Unavailable,
+        "the server went away (NO_ERROR) without having looked at the call (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_connection_that_is_lost() {
+    let peer = Peer::start(|wire| {
+        wire.greet(&[]);
+        wire.call();
+    });
+    fails_with(
+        &peer,
+        |builder| builder,
+        |cause| matches!(cause, Cause::ConnectionLost { .. }),
+        Code::Unavailable,
+        "the connection was lost while the call was in flight: the peer closed the connection (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_of_the_connection() {
+    answered_with(
+        |wire, _| wire.send(Kind::SETTINGS, Flags::NONE, 1, &[]),
+        |cause| matches!(cause, Cause::Protocol { .. }),
+        Code::Internal,
+        "the server broke the protocol: PROTOCOL_ERROR: a malformed frame (frame type only allowed on stream 0) \
+         (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_of_the_stream() {
+    answered_with(
+        |wire, call| wire.data(call.stream, b"before any head"),
+        |cause| matches!(cause, Cause::Protocol { .. }),
+        Code::Internal,
+        "the server broke the protocol: it was reset with PROTOCOL_ERROR (PEER, after …)",
+    );
+}
+
+#[test]
+fn an_http_status_that_is_no_success() {
+    let codes = [
+        ("400", Code::Internal),
+        ("401", Code::Unauthenticated),
+        ("403", Code::PermissionDenied),
+        ("404", Code::Unimplemented),
+        ("418", Code::Unknown),
+        ("429", Code::Unavailable),
+        ("502", Code::Unavailable),
+        ("503", Code::Unavailable),
+        ("504", Code::Unavailable),
+    ];
+    for (http, code) in codes {
+        answered_with(
+            move |wire, call| wire.headers(call.stream, &[(":status", http)], Flags::END_STREAM),
+            |cause| matches!(cause, Cause::HttpStatus(_)),
+            code,
+            &format!(
+                "HTTP status {http}: what answered is no gRPC server, but a proxy perhaps (PEER, after …)"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_content_type_that_is_not_grpcs() {
+    answered_with(
+        |wire, call| {
+            let fields = [(":status", "200"), ("content-type", "text/html")];
+            wire.headers(call.stream, &fields, Flags::NONE);
+        },
+        |cause| matches!(cause, Cause::ContentType(found) if &**found == "text/html"),
+        Code::Unknown,
+        "content-type \"text/html\" is not application/grpc (PEER, after …)",
+    );
+}
+
+#[test]
+fn an_encoding_that_was_not_offered() {
+    answered_with(
+        |wire, call| {
+            let fields =
+                [(":status", "200"), ("content-type", "application/grpc"), ("grpc-encoding", "zstd")];
+            wire.headers(call.stream, &fields, Flags::NONE);
+        },
+        |cause| matches!(cause, Cause::Encoding(name) if &**name == "zstd"),
+        Code::Internal,
+        "messages are encoded as \"zstd\", which was not offered (PEER, after …)",
+    );
+}
+
+#[test]
+fn a_response_without_a_status() {
+    let text = "the response ended without a grpc-status (PEER, after …)";
+    answered_with(
+        |wire, call| {
+            wire.head(call.stream);
+            wire.send(Kind::DATA, Flags::END_STREAM, call.stream, &message("hello"));
+        },
+        |cause| matches!(cause, Cause::MissingStatus),
+        Code::Unknown,
+        text,
+    );
+    answered_with(
+        |wire, call| {
+            wire.head(call.stream);
+            wire.trailers(call.stream, &[("x-other", "1")]);
+        },
+        |cause| matches!(cause, Cause::MissingStatus),
+        Code::Unknown,
+        text,
+    );
+}
+
+#[test]
+fn a_success_without_a_message() {
+    answered_with(
+        |wire, call| wire.fail(call.stream, "0", &[]),
+        |cause| matches!(cause, Cause::MissingMessage),
+        Code::Unimplemented,
+        "the response has no message, where one is expected (PEER, after …)",
+    );
+}
+
+#[test]
+fn more_messages_than_one() {
+    answered_with(
+        |wire, call| {
+            wire.head(call.stream);
+            wire.data(call.stream, &[message("a"), message("b")].concat());
+            wire.trailers(call.stream, &[("grpc-status", "0")]);
+        },
+        |cause| matches!(cause, Cause::ExtraMessage),
+        Code::Unimplemented,
+        "the response has more than one message, where one is expected (PEER, after …)",
+    );
+}
+
+#[test]
+fn half_a_message() {
+    answered_with(
+        |wire, call| {
+            wire.head(call.stream);
+            wire.data(call.stream, &message("hello")[..8]);
+            wire.trailers(call.stream, &[("grpc-status", "0")]);
+        },
+        |cause| matches!(cause, Cause::CutMessage),
+        Code::Internal,
+        "the response ended in the middle of a message (PEER, after …)",
+    );
+}
+
+#[test]
+fn headers_that_are_too_large() {
+    let small: fn(ChannelBuilder) -> ChannelBuilder =
+        |builder| builder.wire(WireConfig { header_list_size_max: 1_000, ..WireConfig::default() });
+    let large = "x".repeat(2_000);
+    let head = Peer::answering({
+        let large = large.clone();
+        move |wire, call| {
+            let fields = [(":status", "200"), ("content-type", "application/grpc"), ("x-large", &large)];
+            wire.headers(call.stream, &fields, Flags::NONE);
+        }
+    });
+    let trailers = Peer::answering(move |wire, call| {
+        wire.head(call.stream);
+        wire.data(call.stream, &message("hello"));
+        wire.trailers(call.stream, &[("grpc-status", "0"), ("x-large", &large)]);
+    });
+    for peer in [head, trailers] {
+        fails_with(
+            &peer,
+            small,
+            |cause| matches!(cause, Cause::HeadersTooLarge),
+            Code::ResourceExhausted,
+            "the response's headers or trailers are over the limit (PEER, after …)",
+        );
+    }
+}
+
+#[test]
+fn a_response_that_is_too_large() {
+    let server = Running::start();
+    let (target, address) = (server.target.clone(), server.address());
+    on_both(move || {
+        let (mut caller, address) = (caller(&target), address.clone());
+        caller.max_decoding_message_size(10);
+        async move {
+            let status = say(&caller, "repeat 11").await.unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let text = format!("the response is too large (endpoint {address}, after …)");
+            assert!(told(&status).starts_with(&text), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::ResponseTooLarge));
+            assert_eq!(say(&caller, "repeat 8").await.unwrap(), "xxxxxxxx");
+        }
+    });
+}
+
+#[test]
+fn a_response_that_cannot_be_decoded() {
+    answered_with(
+        |wire, call| {
+            wire.head(call.stream);
+            wire.data(call.stream, &[0, 0, 0, 0, 1, 0xff]);
+            wire.trailers(call.stream, &[("grpc-status", "0")]);
+        },
+        |cause| matches!(cause, Cause::Decode),
+        Code::Internal,
+        "the response cannot be decoded (PEER, after …): cannot decode the message: failed to decode Protobuf message: \
+         invalid varint",
+    );
+}
+
+#[test]
+fn a_status_of_the_servers_own() {
+    answered_with(
+        |wire, call| wire.fail(call.stream, "5", &[("grpc-message", "no such text")]),
+        |cause| matches!(cause, Cause::Server),
+        Code::NotFound,
+        "no such text",
+    );
+}
+
+#[test]
+fn a_stream_of_responses_that_breaks_off_has_its_cause_too() {
+    let peer = Peer::answering(|wire, call| {
+        wire.head(call.stream);
+        wire.data(call.stream, &message("a"));
+        wire.reset(call.stream, ErrorCode::INTERNAL_ERROR);
+    });
+    let (target, address) = (peer.target.clone(), peer.address.clone());
+    on_both(move || {
+        let (caller, address) = (caller(&target), address.clone());
+        async move {
+            let words = caller.server_streaming(SPLIT, Text::new(), Request::new(String::new())).await;
+            let mut words: Streaming<String> = words.map(Response::into_inner).unwrap();
+            assert_eq!(words.message().await.unwrap().as_deref(), Some("a"));
+            let status = words.message().await.unwrap_err();
+            let text = format!("the server reset the stream (INTERNAL_ERROR) (endpoint {address}, after …)");
+            assert_eq!((status.code(), told(&status)), (Code::Internal, text));
+            assert_eq!(failure(&status).endpoint.as_deref(), Some(&*address));
+            assert_eq!(words.message().await.unwrap(), None);
+        }
+    });
+}
+
+/// Causes that no test here reaches, and why.
+const NOT_HERE: [&str; 2] = [
+    // `keepalive.rs` has it.
+    "KeepaliveTimeout",
+    // Of a call whose session has forgotten it: only a fault of ours could do that.
+    "Cancelled",
+];
+
+#[test]
+fn every_cause_has_a_test() {
+    let enumeration = include_str!("../src/error.rs");
+    let (_, enumeration) = enumeration.split_once("pub enum Cause {").unwrap();
+    let (enumeration, _) = enumeration.split_once("\n}\n").unwrap();
+    let variants = enumeration
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap());
+    let tests = include_str!("causes.rs");
+    let is_tested = |name: &str| {
+        tests.split(&format!("Cause::{name}")).skip(1).any(|rest| !rest.starts_with(char::is_alphanumeric))
+    };
+    let (tested, missing): (Vec<&str>, Vec<&str>) = variants.partition(|name| is_tested(name));
+    assert!(tested.len() >= 36, "{tested:?}");
+    assert_eq!(missing, ["Cancelled", "KeepaliveTimeout"], "causes without a test");
+    assert_eq!(missing.len(), NOT_HERE.len());
+}
