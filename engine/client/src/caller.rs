@@ -29,7 +29,8 @@ impl Default for CallerOptions {
     fn default() -> CallerOptions {
         CallerOptions {
             send: Encoding::Identity,
-            accept: EncodingSet::default(),
+            // As the C core does it: a server that compresses must not find a client that cannot read.
+            accept: [Encoding::Gzip, Encoding::Deflate].into_iter().collect(),
             receive_max: DECODING_SIZE_MAX,
             send_max: usize::MAX,
         }
@@ -85,9 +86,15 @@ impl Caller {
         self.options.send = encoding;
     }
 
-    /// Accepts responses that are compressed in this way.
+    /// Accepts responses that are compressed in this way; gzip and deflate are accepted unless
+    /// [`accept_uncompressed`](Self::accept_uncompressed) says otherwise.
     pub fn accept_compressed(&mut self, encoding: Encoding) {
         self.options.accept.insert(encoding);
+    }
+
+    /// Accepts no compressed responses, but in the ways that are named after this.
+    pub fn accept_uncompressed(&mut self) {
+        self.options.accept = EncodingSet::default();
     }
 
     /// Refuses responses that are larger than this many bytes: 4 MiB unless it is set.
