@@ -75,6 +75,8 @@ pub(crate) struct Pool {
     /// Calls that wait for a stream.
     pub(crate) waiters: Rc<Waiters>,
     pub(crate) guards: Guards,
+    /// At which share of the streams that are allowed it grows.
+    grow_at_percent: u64,
     /// A first connection is being dialed, or will be after a pause.
     seeking: Cell<bool>,
     /// Changes when what was being dialed is no longer wanted.
@@ -112,6 +114,7 @@ impl Pool {
             failure: RefCell::default(),
             waiters: Rc::default(),
             guards: Guards::default(),
+            grow_at_percent: u64::from(local.shared.options.grow_at_percent),
             seeking: Cell::new(false),
             plan: Cell::new(0),
             given_up: Cell::new(false),
@@ -163,7 +166,12 @@ impl Pool {
                 match open(&link) {
                     Ok(taken) => {
                         self.preferred.set(index);
-                        self.took(queued, step, &link);
+                        let percent = self.grow_at_percent;
+                        let is_crowded = |pooled: &Pooled| pooled.standing.is_crowded(percent);
+                        if step > 0 || self.links.borrow().get(index).is_some_and(is_crowded) {
+                            self.grow_early();
+                        }
+                        self.took(queued, &link);
                         return Taken::Yes(link, taken);
                     }
                     Err(Unopened::Full) => full = true,
@@ -180,7 +188,7 @@ impl Pool {
     }
 
     #[inline]
-    fn took(self: &Rc<Self>, queued: Turn, steps: usize, link: &ClientLink) {
+    fn took(&self, queued: Turn, link: &ClientLink) {
         match queued {
             Turn::Newcomer => self.hits.set(self.hits.get() + 1),
             // Whoever frees a stream calls one; where there is room for more, those called pass it on.
@@ -191,15 +199,13 @@ impl Pool {
             }
             Turn::Called => {}
         }
-        if steps > 0 {
-            self.grow_early();
-        }
     }
 
     /// Grows when all but a few streams of all connections are in use, before calls must wait.
     fn grow_early(self: &Rc<Self>) {
-        let Some(local) = self.local.upgrade() else { return };
-        let percent = u64::from(local.shared.options.grow_at_percent);
+        if !self.may_grow() {
+            return;
+        }
         let links = self.links.borrow();
         let (mut used, mut allowed) = (0, 0);
         for pooled in &*links {
@@ -209,18 +215,22 @@ impl Pool {
             allowed += calls + u64::try_from(room).unwrap_or(u64::from(u32::MAX));
         }
         drop(links);
-        if used * 100 >= allowed * percent {
+        if used * 100 >= allowed.saturating_mul(self.grow_at_percent) {
             self.grow();
         }
     }
 
     /// One more connection, unless there are as many as there may be.
     fn grow(self: &Rc<Self>) {
-        let Some(local) = self.local.upgrade() else { return };
-        let count = self.links.borrow().len() + self.dialing.get();
-        if count < local.shared.options.connections_max && self.dialing.get() == 0 {
+        if self.may_grow() {
             self.dial(Purpose::More);
         }
+    }
+
+    fn may_grow(&self) -> bool {
+        let is_below_max =
+            |local: Rc<Local>| self.links.borrow().len() < local.shared.options.connections_max;
+        self.dialing.get() == 0 && self.local.upgrade().is_some_and(is_below_max)
     }
 
     /// Connects, unless that is done or under way.

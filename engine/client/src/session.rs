@@ -555,7 +555,10 @@ impl ClientSession {
                 for waker in conclude(call, End::Lost(lost.clone()), now) {
                     waker.wake();
                 }
-                self.standing.closed();
+                // Whose turn it is now looks elsewhere.
+                if let Some(next) = self.standing.closed() {
+                    next.wake();
+                }
             }
         }
     }
@@ -580,6 +583,7 @@ impl Session for ClientSession {
             Event::Reset { tag, code, by, .. } => self.reset(io, tag, code, by),
             Event::Settings => {
                 let room = io.wire.open_capacity();
+                self.standing.set_allowed(room + io.wire.streams_count());
                 if self.standing.phase() == Phase::Greeting {
                     self.standing.set_phase(Phase::Ready, |waker| io.wake_after(waker));
                     if let Some(at) = self.keepalive.as_mut().and_then(|keepalive| keepalive.start(io.now)) {

@@ -32,6 +32,8 @@ pub(crate) struct Standing {
     calls: Cell<u32>,
     /// Of them, the channel's own.
     asides: Cell<u32>,
+    /// Streams that the server allows, open ones included.
+    allowed: Cell<usize>,
     /// When the last of them ended.
     idle_since: Cell<Instant>,
     /// The code of the server's GOAWAY.
@@ -51,6 +53,7 @@ impl Standing {
             phase: Cell::new(Phase::Greeting),
             calls: Cell::new(0),
             asides: Cell::new(0),
+            allowed: Cell::new(usize::MAX),
             idle_since: Cell::new(corelane_runtime::now()),
             goaway: Cell::new(ErrorCode::NO_ERROR),
             pinged_too_much: Cell::new(false),
@@ -106,8 +109,20 @@ impl Standing {
         self.calls.set(self.calls.get() + 1);
     }
 
+    pub(crate) fn set_allowed(&self, streams: usize) {
+        self.allowed.set(streams);
+    }
+
+    /// Whether so many hundredths of the streams that the server allows are in use.
+    #[inline]
+    pub(crate) fn is_crowded(&self, percent: u64) -> bool {
+        let allowed = u64::try_from(self.allowed.get()).unwrap_or(u64::MAX);
+        u64::from(self.calls.get()) * 100 >= allowed.saturating_mul(percent)
+    }
+
     /// A stream is free; gives the task that may have it.
     #[inline]
+    #[must_use = "a task whose turn it is and that is not woken waits for ever"]
     pub(crate) fn closed(&self) -> Option<Waker> {
         self.calls.set(self.calls.get() - 1);
         if self.calls() == 0 {

@@ -37,6 +37,7 @@ impl Peer {
                     return;
                 }
                 let (stream, script) = (stream.unwrap(), script.clone());
+                stream.set_nodelay(true).unwrap();
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 thread::spawn(move || {
                     let mut wire = Wire { stream, number, decoder: Decoder::new(4096) };
