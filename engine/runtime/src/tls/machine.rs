@@ -233,3 +233,80 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::TLS_READ_BYTES;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    /// A client and a server whose handshake is over.
+    fn pair() -> (Machine, Machine) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["a.test".into()]).unwrap();
+        let until = Instant::from_nanos(1);
+        let client = ClientTls::builder().ca_pem(cert.pem()).build().unwrap();
+        let server = ServerTls::builder().identity_pem(cert.pem(), signing_key.serialize_pem());
+        let mut client = Machine::client(&client, "a.test", until).unwrap();
+        let mut server = Machine::server(&server.build().unwrap(), until);
+        while client.is_handshaking() || server.is_handshaking() {
+            pass(&mut client, &mut server);
+            pass(&mut server, &mut client);
+        }
+        (client, server)
+    }
+
+    fn pass(from: &mut Machine, to: &mut Machine) {
+        let mut bytes = Vec::new();
+        from.seal(&mut Vec::new(), &mut bytes);
+        assert_eq!(to.take(&bytes).unwrap(), bytes.len());
+    }
+
+    #[test]
+    fn no_more_is_decrypted_ahead_than_was_asked_for() {
+        let (mut client, mut server) = pair();
+        let buffers = Buffers::new(64, 2);
+        let mut cipher = Vec::new();
+        client.seal(&mut vec![7; 1 << 20], &mut cipher);
+        assert!(cipher.len() > 1 << 20);
+        let taken = server.take(&cipher).unwrap();
+        // A record and what its last read brought.
+        assert!((16_384..=16_384 + 2 * TLS_READ_BYTES).contains(&taken), "{taken}");
+        assert_eq!(server.unread(), [7; 16_384]);
+        // An incomplete frame is carried, and only the next record put behind it.
+        server.consume(16_380);
+        let (more, is_more) = server.more(&cipher[taken..], &buffers).unwrap();
+        assert!(is_more && more <= 16_384 + 2 * TLS_READ_BYTES, "{more}");
+        assert_eq!(server.unread(), [7; 4 + 16_384]);
+        // Nothing is left behind.
+        let (mut at, mut seen) = (taken + more, 16_380);
+        loop {
+            let shown = server.unread().len();
+            seen += shown;
+            server.consume(shown);
+            let (more, is_more) = server.more(&cipher[at..], &buffers).unwrap();
+            at += more;
+            if !is_more {
+                break;
+            }
+        }
+        assert_eq!((at, seen), (cipher.len(), 1 << 20));
+        server.release(&buffers);
+        assert_eq!(server.carry.capacity(), 0, "an idle connection holds no storage for frames");
+    }
+
+    #[test]
+    fn nothing_is_encrypted_before_the_handshake_or_after_the_end() {
+        let (mut client, _) = pair();
+        let mut plain = b"kept".to_vec();
+        client.end();
+        let mut bytes = Vec::new();
+        client.seal(&mut plain, &mut bytes);
+        assert!(!bytes.is_empty() && !client.has_output(plain.len()), "close_notify alone");
+        assert_eq!(plain, b"kept");
+        let tls = ClientTls::builder().danger_accept_any_certificate().build().unwrap();
+        let mut young = Machine::client(&tls, "a.test", Instant::from_nanos(1)).unwrap();
+        young.seal(&mut plain, &mut Vec::new());
+        assert_eq!(plain, b"kept");
+        assert!(!young.has_output(plain.len()));
+    }
+}
