@@ -95,6 +95,7 @@ impl Lost {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) end: End,
+    pub(crate) begun: Begun,
     pub(crate) encoding: Encoding,
     pub(crate) metadata: Metadata,
     pub(crate) trailers: Metadata,
@@ -142,8 +143,8 @@ struct Call {
 }
 
 /// Whether the response has begun with a head of its own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Begun {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
     No,
     Yes,
 }
@@ -307,6 +308,7 @@ impl ClientSession {
         };
         Poll::Ready(Outcome {
             end: call.end.expect("it was here just now"),
+            begun: call.begun,
             encoding: call.encoding,
             metadata: call.metadata.map(Metadata::from_boxed).unwrap_or_default(),
             trailers: call.trailers,
@@ -669,6 +671,7 @@ impl Outcome {
     fn gone() -> Outcome {
         Outcome {
             end: End::Lost(Lost::new(Cause::Cancelled)),
+            begun: Begun::No,
             encoding: Encoding::Identity,
             metadata: Metadata::new(),
             trailers: Metadata::new(),

@@ -19,7 +19,7 @@ use super::{cached, hedged};
 use crate::error::Failure;
 use crate::options::Retries;
 use crate::pool::Pool;
-use crate::session::{End, Opening, Outcome};
+use crate::session::{Begun, End, Opening, Outcome};
 use crate::time::by;
 use crate::{Cause, Idempotency, Place};
 
@@ -30,6 +30,8 @@ pub(crate) struct Failed {
     pub(crate) status: Option<Status>,
     pub(crate) reach: Reach,
     pub(crate) endpoint: Option<EndpointKey>,
+    /// The response had begun: gRFC A6 allows no further attempt then.
+    pub(crate) begun: Begun,
 }
 
 impl Failed {
@@ -37,7 +39,7 @@ impl Failed {
     #[cold]
     pub(crate) fn here(failure: Failure, status: Option<Status>) -> Failed {
         // What fails here once fails here again: no retry can help.
-        Failed { failure, status, reach: Reach::MaybeExecuted, endpoint: None }
+        Failed { failure, status, reach: Reach::MaybeExecuted, endpoint: None, begun: Begun::No }
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -52,6 +54,7 @@ impl Failed {
     pub(crate) fn as_policy(&self, committed: Committed) -> resilience::Failure {
         let values = self.status.as_ref().map(|status| status.metadata().get_all(PUSHBACK_NAME));
         let pushback = Pushback::of_values(values.into_iter().flatten().map(str::as_bytes));
+        let committed = if self.begun == Begun::Yes { Committed::Yes } else { committed };
         resilience::Failure { code: self.code(), pushback, reach: self.reach, committed }
     }
 
@@ -210,6 +213,7 @@ pub(crate) fn unsendable(status: &Status) -> Cause {
 
 /// Whether an attempt has succeeded.
 pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32) -> Result<Got, Failed> {
+    let begun = outcome.begun;
     let (cause, status, reach) = match outcome.end {
         End::Answered(ref status) if status.code() == Code::Ok => {
             return Ok(Got { outcome, pool: pool.clone(), number });
@@ -224,7 +228,7 @@ pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32)
         End::Lost(lost) => (lost.cause, None, lost.reach),
     };
     let failure = plan.failure(cause, Some(pool.name.clone()), number);
-    Err(Failed { failure, status, reach, endpoint: Some(pool.key) })
+    Err(Failed { failure, status, reach, endpoint: Some(pool.key), begun })
 }
 
 /// From what came to what the caller gets.

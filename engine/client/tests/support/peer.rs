@@ -257,6 +257,11 @@ impl Wire {
         self.send(Kind::GOAWAY, Flags::NONE, 0, &payload);
     }
 
+    /// Ends the connection in the middle of whatever goes on.
+    pub(crate) fn hang_up(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// Sends FIN and reads the rest, so that the client sees an end and no reset.
     fn close(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
