@@ -8,7 +8,7 @@ use corelane::{Request, Response, Server, Status, Streaming};
 use crate::proto::bench_server::{Bench, BenchServer};
 use crate::proto::{Reply, Request as Order, Summary};
 
-/// The largest payload that a client can ask for.
+/// The largest payload, either way.
 const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 static ZEROS: [u8; PAYLOAD_BYTES_MAX] = [0; PAYLOAD_BYTES_MAX];
 
@@ -24,10 +24,15 @@ pub fn server() -> Builder {
 
 fn reply(order: &Order) -> Result<Reply, Status> {
     let size = usize::try_from(order.response_size).unwrap_or(usize::MAX);
-    let zeros = ZEROS
-        .get(..size)
-        .ok_or_else(|| Status::invalid_argument(format!("response_size is above {PAYLOAD_BYTES_MAX}")))?;
-    Ok(Reply { payload: Bytes::from_static(zeros) })
+    Ok(Reply { payload: zeros(size)? })
+}
+
+/// A payload that costs nothing to make or to clone.
+pub(crate) fn zeros(size: usize) -> Result<Bytes, Status> {
+    let zeros = ZEROS.get(..size);
+    zeros.map(Bytes::from_static).ok_or_else(|| {
+        Status::invalid_argument(format!("a payload of {size} octets: {PAYLOAD_BYTES_MAX} is the most"))
+    })
 }
 
 impl Bench for BenchService {
