@@ -2,13 +2,17 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, sync_channel};
 
 use corelane::client::{Backend, Engine, Workers};
 use corelane::prost::Message as _;
 use corelane_tests::conformance::client::call;
 use corelane_tests::program::{exit, read_sized, write_sized};
 use corelane_tests::protos::connectrpc::conformance::v1::ClientCompatRequest;
+
+/// Calls at once. The suite writes down all of its cases as fast as they are read, and their timeouts run from then on: a thousand
+/// handshakes at once would take longer than some of them allow.
+const CALLS_MAX: usize = 16;
 
 fn main() -> ExitCode {
     exit(run())
@@ -17,9 +21,12 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::start_on(Workers::Count(1), Backend::Auto)?;
     let (sender, answers) = channel::<Vec<u8>>();
+    let (begun, ended) = sync_channel(CALLS_MAX);
     let writer = std::thread::spawn(move || -> io::Result<()> {
         for answer in answers {
             write_sized(&mut io::stdout().lock(), &answer)?;
+            // Never waits: what was answered has begun.
+            let _ = ended.recv();
         }
         Ok(())
     });
@@ -31,7 +38,10 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         };
         let order = ClientCompatRequest::decode(&*bytes)?;
         let sender = sender.clone();
-        // The suite bounds how many it asks for at once.
+        if begun.send(()).is_err() {
+            // The writer has failed; it says why.
+            break;
+        }
         engine.spawn(move || async move {
             let answer = call(order).await;
             // Nobody reads if the writer has failed.

@@ -8,6 +8,7 @@ use corelane::compression::Compression as Packing;
 use corelane::prost::Message as _;
 use corelane::prost_types::Any;
 use corelane::stream::{self, Sender};
+use corelane::tls::ClientTls;
 use corelane::{Code, Metadata, Request, Response, Status, Streaming, time};
 
 use super::echo::{RpcStatus, add, headers_of};
@@ -49,12 +50,13 @@ pub async fn call(order: ClientCompatRequest) -> ClientCompatResponse {
 }
 
 async fn made(order: ClientCompatRequest) -> Result<ClientResponseResult, String> {
-    if !order.server_tls_cert.is_empty() {
-        return Err("this client is run in plaintext".to_owned());
-    }
     let shape = order.stream_type();
     let target = format!("dns:///{}:{}", order.host, order.port);
-    let channel = Channel::builder(target).connect_lazy().map_err(|error| error.to_string())?;
+    let mut builder = Channel::builder(target);
+    if let Some(tls) = tls(&order)? {
+        builder = builder.tls(tls);
+    }
+    let channel = builder.connect_lazy().map_err(|error| error.to_string())?;
     let call = Call {
         caller: caller(channel, &order)?,
         method: method(&order, shape)?,
@@ -67,6 +69,18 @@ async fn made(order: ClientCompatRequest) -> Result<ClientResponseResult, String
         StreamType::ServerStream => call.server_stream().await,
         _ => call.bidi(shape == StreamType::FullDuplexBidiStream).await,
     })
+}
+
+/// The server's certificate is its own authority; a client's own certificate is sent if there is one.
+fn tls(order: &ClientCompatRequest) -> Result<Option<ClientTls>, String> {
+    if order.server_tls_cert.is_empty() {
+        return Ok(None);
+    }
+    let mut builder = ClientTls::builder().ca_pem(&*order.server_tls_cert);
+    if let Some(creds) = &order.client_tls_creds {
+        builder = builder.identity_pem(&*creds.cert, &*creds.key);
+    }
+    builder.build().map(Some).map_err(|error| error.to_string())
 }
 
 fn caller(channel: Channel, order: &ClientCompatRequest) -> Result<Caller, String> {
