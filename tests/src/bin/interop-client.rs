@@ -1,10 +1,14 @@
 //! The client of gRPC's interoperability suite, with the flags of the official ones.
 
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser};
 use corelane::client::{Backend, Engine, Workers};
+use corelane::tls::ClientTls;
 use corelane_tests::interop::client::{Setting, run};
 use corelane_tests::program::exit;
 
@@ -21,9 +25,18 @@ struct Flags {
     /// The case.
     #[arg(long = "test_case", default_value = "large_unary")]
     case: String,
-    /// TLS; these programs meet in plaintext.
+    /// The name that the server has in :authority and in its certificate, where it is not its host.
+    #[arg(long = "server_host_override")]
+    host_override: Option<String>,
+    /// Whether to call over TLS.
     #[arg(long = "use_tls", action = ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     use_tls: bool,
+    /// Whether to trust the suite's authority, which is that of --ca_file, in place of the system's.
+    #[arg(long = "use_test_ca", action = ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    use_test_ca: bool,
+    /// The suite's authority, in PEM.
+    #[arg(long = "ca_file")]
+    authority: Option<PathBuf>,
     /// Calls of a soak case.
     #[arg(long = "soak_iterations", default_value_t = 10)]
     iterations: u32,
@@ -58,12 +71,11 @@ fn main() -> ExitCode {
     exit(start(Flags::parse()))
 }
 
-fn start(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
-    if flags.use_tls {
-        return Err("--use_tls=true is not offered: these programs meet in plaintext".into());
-    }
+fn start(flags: Flags) -> Result<(), Box<dyn Error>> {
     let setting = Setting {
         address: format!("{}:{}", flags.host, flags.port),
+        tls: tls(&flags)?,
+        host_override: flags.host_override.filter(|name| !name.is_empty()),
         iterations: flags.iterations,
         concurrency: flags.concurrency,
         iteration_time_max: Duration::from_millis(flags.iteration_max_ms),
@@ -81,4 +93,16 @@ fn start(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
         if began.elapsed() > limit { Err(format!("{case}: took {:?}", began.elapsed())) } else { Ok(()) }
     });
     Ok(outcome?)
+}
+
+fn tls(flags: &Flags) -> Result<Option<ClientTls>, Box<dyn Error>> {
+    if !flags.use_tls {
+        return Ok(None);
+    }
+    let builder = match (flags.use_test_ca, &flags.authority) {
+        (false, _) => ClientTls::builder().roots_native(),
+        (true, Some(file)) => ClientTls::builder().ca_pem(fs::read(file)?),
+        (true, None) => return Err("--use_test_ca needs --ca_file".into()),
+    };
+    Ok(Some(builder.build()?))
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use corelane::client::{Channel, ChannelBuilder};
 use corelane::codegen::Stream;
+use corelane::tls::ClientTls;
 use corelane::{Code, Status};
 
 use crate::protos::grpc::testing::test_service_client::TestServiceClient;
@@ -71,6 +72,10 @@ const LARGE_RESPONSE: i32 = 314_159;
 pub struct Setting {
     /// `host:port`.
     pub address: String,
+    /// How connections are secured; plaintext without.
+    pub tls: Option<ClientTls>,
+    /// The server's name in `:authority` and in its certificate, where it is not the address's.
+    pub host_override: Option<String>,
     /// Calls of a soak case.
     pub iterations: u32,
     /// Calls of a soak case at once.
@@ -89,7 +94,14 @@ pub struct Setting {
 
 impl Setting {
     fn channel(&self) -> ChannelBuilder {
-        Channel::builder(format!("dns:///{}", self.address))
+        let mut builder = Channel::builder(format!("dns:///{}", self.address));
+        if let Some(tls) = &self.tls {
+            builder = builder.tls(tls.clone());
+        }
+        match &self.host_override {
+            Some(name) => builder.authority(name),
+            None => builder,
+        }
     }
 
     fn client(&self) -> Result<TestServiceClient, Box<dyn Error>> {

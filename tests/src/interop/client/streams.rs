@@ -6,7 +6,7 @@ use corelane::{Code, Request, Streaming, stream};
 
 use super::{Outcome, Setting, equal, fails_with, feed, sized, zeros};
 use crate::protos::grpc::testing::{
-    BoolValue, ResponseParameters, StreamingInputCallRequest, StreamingOutputCallRequest,
+    BoolValue, Empty, ResponseParameters, StreamingInputCallRequest, StreamingOutputCallRequest,
     StreamingOutputCallResponse,
 };
 
@@ -81,6 +81,8 @@ pub(super) async fn empty_stream(setting: &Setting) -> Outcome {
 /// A call is cancelled by dropping it: there is nobody left who could be told CANCELLED.
 pub(super) async fn cancel_after_begin(setting: &Setting) -> Outcome {
     let client = setting.client()?;
+    // Without a connection there would be nothing to cancel: the call would still wait for one.
+    client.empty_call(Empty {}).await?;
     let (_sender, requests) = feed::<StreamingInputCallRequest>();
     {
         let mut call = std::pin::pin!(client.streaming_input_call(requests));
@@ -88,7 +90,7 @@ pub(super) async fn cancel_after_begin(setting: &Setting) -> Outcome {
         equal("the call waits", &begun.is_pending(), &true)?;
     }
     // The connection bears it.
-    client.empty_call(crate::protos::grpc::testing::Empty {}).await?;
+    client.empty_call(Empty {}).await?;
     Ok(())
 }
 
@@ -101,7 +103,7 @@ pub(super) async fn cancel_after_first_response(setting: &Setting) -> Outcome {
     drop(messages);
     // What sends the requests has ended with the call.
     sender.closed().await;
-    client.empty_call(crate::protos::grpc::testing::Empty {}).await?;
+    client.empty_call(Empty {}).await?;
     Ok(())
 }
 
