@@ -16,6 +16,7 @@ mod schedule;
 mod series;
 mod summary;
 mod text;
+mod transport;
 mod units;
 mod values;
 
