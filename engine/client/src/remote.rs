@@ -91,7 +91,13 @@ impl<T> Answer<T> {
 /// Messages that arrive from a worker; also a [`Stream`]. Dropping it cancels the call.
 pub struct RemoteStreaming<T> {
     items: mpsc::Receiver<Result<T, Status>>,
-    trailers: Option<oneshot::Receiver<Metadata>>,
+    /// Has the trailers once the call has ended; the worker notices by it that the reader is gone.
+    end: Option<oneshot::Receiver<Metadata>>,
+    trailers: Option<Metadata>,
+    /// The call has given its status.
+    failed: bool,
+    /// The engine lives for as long as its calls.
+    engine: Option<Engine>,
 }
 
 impl<T> RemoteStreaming<T> {
@@ -100,21 +106,43 @@ impl<T> RemoteStreaming<T> {
     /// # Errors
     /// The status of the call.
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
-        poll_fn(|cx| Pin::new(&mut self.items).poll_next(cx)).await.transpose()
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
     }
 
     /// The trailing metadata, once: after the stream has ended.
     #[must_use]
     pub fn take_trailers(&mut self) -> Option<Metadata> {
-        self.trailers.take()?.try_recv().ok().flatten()
+        self.trailers.take()
+    }
+
+    /// No further message comes: either the call has ended, or the worker has before it.
+    fn ended(&mut self) -> Option<Result<T, Status>> {
+        let mut end = self.end.take()?;
+        self.engine = None;
+        match end.try_recv() {
+            Ok(Some(trailers)) => {
+                self.trailers = Some(trailers);
+                None
+            }
+            _ if self.failed => None,
+            _ => Some(Err(Failure::at_once(Cause::WorkerEnded).into_status(None))),
+        }
     }
 }
+
+impl<T> Unpin for RemoteStreaming<T> {}
 
 impl<T> Stream for RemoteStreaming<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.items).poll_next(cx)
+        let item = match Pin::new(&mut self.items).poll_next(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => self.ended(),
+            Poll::Ready(item) => item,
+        };
+        self.failed |= matches!(item, Some(Err(_)));
+        Poll::Ready(item)
     }
 }
 
@@ -209,6 +237,19 @@ impl RemoteCaller {
         }
     }
 
+    /// The stream that `call` gives keeps the engine.
+    fn kept<T, F>(&self, call: F) -> impl Future<Output = F::Output> + Send + use<T, F>
+    where
+        F: Future<Output = Result<Answer<RemoteStreaming<T>>, Status>> + Send,
+    {
+        let engine = self.channel.engine.clone();
+        async move {
+            let mut answer = call.await?;
+            answer.message.engine = Some(engine);
+            Ok(answer)
+        }
+    }
+
     /// One request, one response.
     ///
     /// The future may be awaited anywhere; its errors are those of [`Caller::unary`], and [`Cause::MailboxFull`].
@@ -242,9 +283,9 @@ impl RemoteCaller {
         C::Decode: Send,
     {
         let (luggage, message) = pack(request);
-        self.dispatch(move |caller| async move {
+        self.kept(self.dispatch(move |caller| async move {
             caller.server_streaming(method, codec, luggage.unpack(message)).await.map(relay)
-        })
+        }))
     }
 
     /// A stream of requests, one response. The stream is polled on the worker.
@@ -278,9 +319,9 @@ impl RemoteCaller {
         S: Stream<Item = C::Encode> + Send + 'static,
     {
         let (luggage, requests) = pack(request);
-        self.dispatch(move |caller| async move {
+        self.kept(self.dispatch(move |caller| async move {
             caller.bidi(method, codec, luggage.unpack(requests)).await.map(relay)
-        })
+        }))
     }
 }
 
@@ -301,7 +342,7 @@ async fn deliver<T>(call: impl Future<Output = T>, mut sender: oneshot::Sender<T
 /// Hands the messages of a stream over as they are read on the other side.
 fn relay<T: Send + 'static>(response: Response<Streaming<T>>) -> Answer<RemoteStreaming<T>> {
     let (sender, items) = mpsc::channel(RESPONSES_WAITING_MAX);
-    let (finish, trailers) = oneshot::channel();
+    let (finish, end) = oneshot::channel();
     let mut answer = Answer::of(response.map(|streaming| (streaming, ())));
     let metadata = std::mem::take(&mut answer.metadata);
     let (streaming, ()) = answer.into_inner();
@@ -309,7 +350,7 @@ fn relay<T: Send + 'static>(response: Response<Streaming<T>>) -> Answer<RemoteSt
     Answer {
         metadata,
         trailers: Metadata::new(),
-        message: RemoteStreaming { items, trailers: Some(trailers) },
+        message: RemoteStreaming { items, end: Some(end), trailers: None, failed: false, engine: None },
     }
 }
 
@@ -320,6 +361,10 @@ async fn pass_on<T>(
 ) {
     let mut finish = Some(finish);
     poll_fn(|cx| {
+        if finish.as_mut().is_some_and(|finish| finish.poll_canceled(cx).is_ready()) {
+            // Nobody reads any more, and perhaps nothing comes either: the call ends with its messages.
+            return Poll::Ready(());
+        }
         loop {
             // Room first: a message that was read must not be lost.
             match sender.poll_ready(cx) {
@@ -332,8 +377,8 @@ async fn pass_on<T>(
                 Poll::Ready(item) => item.transpose(),
             };
             let Some(item) = item else {
-                if let (Some(finish), Some(trailers)) = (finish.take(), messages.take_trailers()) {
-                    let _ = finish.send(trailers);
+                if let Some(finish) = finish.take() {
+                    let _ = finish.send(messages.take_trailers().unwrap_or_default());
                 }
                 return Poll::Ready(());
             };
