@@ -279,6 +279,13 @@ impl ChannelBuilder {
         self
     }
 
+    /// As [`keepalive`](Self::keepalive), with times that only a test has: no server would bear them.
+    #[doc(hidden)]
+    pub fn keepalive_unbounded(mut self, config: KeepaliveConfig) -> Self {
+        self.options.keepalive = Some(config);
+        self
+    }
+
     /// The pauses between attempts to connect: 1 s, 1.6 times as long each time, up to 120 s, 20 % jitter, unless it is set.
     pub fn backoff(mut self, config: BackoffConfig) -> Self {
         self.check("backoff", Backoff::new(config).map(|_| ()).map_err(|error| error.to_string()));
@@ -524,6 +531,13 @@ impl SharedChannel {
         if let Some(breakers) = &self.shared.breakers {
             breakers.set_mode(endpoint, method.path(), mode, corelane_runtime::clock());
         }
+    }
+
+    /// After how long a silent server is asked now: twice as long each time that one complained of too many PINGs (gRFC A8). Zero
+    /// without keepalive.
+    #[must_use]
+    pub fn keepalive_time(&self) -> Duration {
+        self.shared.keepalive_time()
     }
 
     /// The target, as it is understood.

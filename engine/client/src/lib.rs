@@ -13,6 +13,7 @@ mod credentials;
 mod engine;
 mod error;
 mod guard;
+mod guarded;
 mod head;
 mod health;
 mod keepalive;

@@ -7,7 +7,6 @@
 //! Does not: choose connections, decode messages, retry. Invariant: a slot lives from its stream's head until its caller has
 //! taken the outcome or given up; an ended slot has no stream.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -23,6 +22,7 @@ use corelane_wire::frame::{EndStream, ErrorCode};
 use corelane_wire::{FieldList, Instant, Name};
 
 use crate::error::Place;
+use crate::guarded::guarded;
 use crate::head::{self, Presence};
 use crate::keepalive::{Keepalive, Next};
 use crate::standing::{Phase, Standing};
@@ -570,6 +570,10 @@ impl Session for ClientSession {
     fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
         if let Some(keepalive) = &mut self.keepalive {
             keepalive.heard(io.now);
+            let at = if matches!(event, Event::Pong { .. }) { keepalive.answered() } else { None };
+            if let Some(at) = at {
+                io.set_timer(KEEPALIVE, at);
+            }
         }
         match event {
             Event::Headers { tag, end_stream, too_large, .. } => self.headers(io, tag, end_stream, too_large),
@@ -639,19 +643,6 @@ impl Session for ClientSession {
         self.standing.lose(cause);
         self.standing.set_phase(Phase::Closed, Waker::wake);
     }
-}
-
-/// Encodes with a codec that is not ours: whatever it does, no half message stays in the output of a connection that others share.
-#[inline]
-fn guarded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>) -> Result<(), Status> {
-    let start = out.len();
-    catch_unwind(AssertUnwindSafe(|| encode(out))).unwrap_or_else(|panic| {
-        out.truncate(start);
-        let text = panic.downcast_ref::<&str>().copied();
-        let text =
-            text.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why");
-        Err(Status::internal(format!("the codec panicked: {text}")))
-    })
 }
 
 /// Whether requests can be sent.
