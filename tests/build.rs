@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "../proto/xds/service/orca/v3/orca.proto",
             "../proto/connectrpc/conformance/v1/service.proto",
             "../proto/connectrpc/conformance/v1/server_compat.proto",
+            "../proto/connectrpc/conformance/v1/client_compat.proto",
         ],
         &["../proto"],
     )?;

@@ -19,12 +19,12 @@ ALL = [
     Stage("h2load", "h2load calls the bench peer, both backends", clients.h2load),
     Stage("programs", "flags, ports and signals of our programs", programs.command_line),
     Stage("client-interop", "our interop client against grpc-go, the C core and ourselves, both backends", client.interop),
+    Stage("client-conformance", "connectconformance in client mode: gRPC, HTTP/2, proto, every compression", client.conformance),
     Stage("negative", "the negative HTTP/2 cases, by a scripted peer that grpc-go's client has tried first", client.negative),
     Stage("client-load", "our load generator calls the bench peer in every kind of call, both backends", client.load),
 ]
 
-# To be appended when their programs are there: conformance-client, chaos-server and chaos-client.
+# To be appended when chaos-server and chaos-client are there.
 CLIENT = [
-    Stage("client-conformance", "connectconformance in client mode: gRPC, HTTP/2, proto, every compression", client.conformance),
     Stage("chaos", "three servers killed, stopped and drained under 2,000 calls a second, both backends", chaos.chaos),
 ]

@@ -1,5 +1,6 @@
 //! `connectrpc.conformance.v1.ConformanceService`: it answers as each request says, and tells what it saw of the request.
 
+pub mod client;
 mod echo;
 mod service;
 

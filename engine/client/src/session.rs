@@ -480,6 +480,10 @@ impl ClientSession {
             ResetBy::Peer if code == ErrorCode::REFUSED_STREAM => {
                 Lost { cause: Cause::Refused, reach: Reach::Refused }
             }
+            // The server's clock has rung first, and it says so in this way.
+            ResetBy::Peer if code == ErrorCode::CANCEL && call.deadline <= io.now => {
+                Lost::new(Cause::Deadline(Place::Response))
+            }
             ResetBy::Peer => Lost::new(Cause::Reset { code }),
             ResetBy::Us => Lost::new(Cause::Protocol { reason: format!("it was reset with {code}").into() }),
         };

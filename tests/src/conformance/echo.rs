@@ -14,13 +14,13 @@ const TYPE_PREFIX: &str = "type.googleapis.com/connectrpc.conformance.v1";
 /// `google.rpc.Status`, which travels in `grpc-status-details-bin`.
 #[derive(Clone, PartialEq, Message)]
 #[prost(prost_path = "corelane::prost")]
-struct RpcStatus {
+pub(super) struct RpcStatus {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
     message: String,
     #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
+    pub(super) details: Vec<Any>,
 }
 
 /// What is told of a request besides its messages.
@@ -49,7 +49,7 @@ impl Seen {
 }
 
 /// All values of each name together, in order, as text.
-fn headers_of(metadata: &Metadata) -> Vec<Header> {
+pub(super) fn headers_of(metadata: &Metadata) -> Vec<Header> {
     let mut headers: Vec<Header> = Vec::new();
     for (name, value) in metadata.iter() {
         let value = match value {

@@ -218,7 +218,13 @@ pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32)
         End::Answered(ref status) if status.code() == Code::Ok => {
             return Ok(Got { outcome, pool: pool.clone(), number });
         }
-        End::Answered(status) => (Cause::Server, Some(status), Reach::MaybeExecuted),
+        End::Answered(mut status) => {
+            // A failed call has no response whose leading metadata could be asked for.
+            if !outcome.metadata.is_empty() {
+                status.metadata_mut().merge(&outcome.metadata);
+            }
+            (Cause::Server, Some(status), Reach::MaybeExecuted)
+        }
         End::Lost(lost) => (lost.cause, None, lost.reach),
     };
     let failure = plan.failure(cause, Some(pool.name.clone()), number);
