@@ -3,13 +3,13 @@
 
 mod support;
 
-use corelane_call::{Code, Request, Response, Streaming};
+use corelane_call::{Code, Request, Response, Streaming, stream};
 use corelane_client::{Cause, ChannelBuilder};
 use corelane_wire::connection::Config as WireConfig;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::failing::{answered_with, fails_with};
 use support::peer::{Peer, message};
-use support::{Running, SPLIT, Text, caller, failure, on_both, say, told};
+use support::{JOIN, Running, SPLIT, Text, caller, failure, on_both, say, told};
 
 #[test]
 fn a_stream_that_the_server_resets() {
@@ -288,6 +288,26 @@ fn a_stream_of_responses_that_breaks_off_has_its_cause_too() {
             assert_eq!((status.code(), told(&status)), (Code::Internal, text));
             assert_eq!(failure(&status).endpoint.as_deref(), Some(&*address));
             assert_eq!(words.message().await.unwrap(), None);
+        }
+    });
+}
+
+#[test]
+fn an_answer_before_the_request_has_ended_is_an_answer() {
+    let peer = Peer::answering(|wire, call| {
+        wire.answer(call.stream, "enough");
+        wire.reset(call.stream, ErrorCode::NO_ERROR);
+    });
+    let target = peer.target.clone();
+    on_both(move || {
+        let caller = caller(&target);
+        async move {
+            // Far more than the window, which is never opened again.
+            let endless = stream::iter(std::iter::repeat_with(|| "x".repeat(10_000)));
+            let answer = caller.client_streaming(JOIN, Text::new(), Request::new(endless)).await;
+            assert_eq!(answer.map(Response::into_inner).unwrap(), "enough");
+            let large = "x".repeat(1_000_000);
+            assert_eq!(say(&caller, &large).await.unwrap(), "enough");
         }
     });
 }
