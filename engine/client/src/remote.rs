@@ -8,6 +8,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +28,40 @@ const RESPONSES_WAITING_MAX: usize = 16;
 pub struct RemoteChannel {
     engine: Engine,
     channel: SharedChannel,
+    held: Arc<Held>,
+}
+
+/// Keeps a channel on each worker that has made a call for it: its connections must outlive the calls, or each call would make
+/// one. They are let go with the last handle.
+#[derive(Debug)]
+struct Held {
+    /// By worker.
+    kept: Vec<AtomicBool>,
+    /// What ends the task on each worker that keeps it there.
+    ends: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+impl Held {
+    fn new(engine: &Engine) -> Arc<Held> {
+        let kept = std::iter::repeat_with(AtomicBool::default).take(engine.workers()).collect();
+        Arc::new(Held { kept, ends: Mutex::default() })
+    }
+
+    /// On the worker with this number.
+    fn keep(&self, worker: usize, channel: &Channel) {
+        // Relaxed: nobody but this worker's own thread looks at its flag.
+        if self.kept[worker].swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (sender, end) = oneshot::channel();
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        let channel = channel.clone();
+        corelane_runtime::spawn_local(async move {
+            // It is never sent: the sender is dropped.
+            let _ = end.await;
+            drop(channel);
+        });
+    }
 }
 
 impl RemoteChannel {
@@ -38,13 +74,13 @@ impl RemoteChannel {
         let channel = Channel::builder(target).build()?;
         let engine =
             Engine::start(Workers::Count(1)).map_err(|error| BuildError::Start(error.to_string()))?;
-        Ok(RemoteChannel { engine, channel })
+        Ok(RemoteChannel::on(&engine, channel))
     }
 
     /// A channel on the workers of `engine`: calls go to them in turn.
     #[must_use]
     pub fn on(engine: &Engine, channel: SharedChannel) -> RemoteChannel {
-        RemoteChannel { engine: engine.clone(), channel }
+        RemoteChannel { engine: engine.clone(), channel, held: Held::new(engine) }
     }
 }
 
@@ -222,16 +258,18 @@ impl RemoteCaller {
         T: Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let (shared, options) = (self.channel.channel.clone(), self.options.clone());
-        let spawned = self.channel.engine.spawn(move || async move {
-            let caller = Caller::with_options(shared.local(), options);
-            deliver(call(caller), sender).await;
+        let RemoteChannel { engine, channel, held } = self.channel.clone();
+        let (worker, options) = (engine.turn(), self.options.clone());
+        let spawned = engine.spawn_on(worker, move || {
+            let channel = channel.local();
+            held.keep(worker, &channel);
+            drop(held);
+            deliver(call(Caller::with_options(channel, options)), sender)
         });
-        // The engine lives for as long as its calls.
-        let engine = self.channel.engine.clone();
         async move {
             spawned?;
             let received = receiver.await;
+            // The engine lives for as long as its calls.
             drop(engine);
             received.unwrap_or_else(|_| Err(Failure::at_once(Cause::WorkerEnded).into_status(None)))
         }

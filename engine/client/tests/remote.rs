@@ -101,6 +101,24 @@ fn many_threads_call_through_few_workers() {
 }
 
 #[test]
+fn connections_outlive_the_calls_and_go_with_the_last_handle() {
+    for engine in engines() {
+        let server = Running::start();
+        let caller = remote(&engine, &server.target);
+        for _ in 0..20 {
+            assert_eq!(block_on(echo(&caller, "hello")).unwrap(), "hello");
+        }
+        assert_eq!(server.handle.counters().connections_accepted, 2, "one for each worker");
+        let other = caller.clone();
+        drop(caller);
+        assert_eq!(block_on(echo(&other, "hello")).unwrap(), "hello");
+        assert_eq!(server.handle.counters().connections_accepted, 2);
+        drop(other);
+        eventually("the connections' end", || server.handle.counters().connections_open == 0);
+    }
+}
+
+#[test]
 fn all_four_shapes_come_back_with_what_goes_with_them() {
     let server = Running::start();
     for engine in engines() {
