@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -66,7 +65,13 @@ impl Channel {
 
     /// Waits until the state is no longer `known`, and gives the new one.
     pub async fn state_changed(&self, known: ConnectivityState) -> ConnectivityState {
-        poll_fn(|cx| self.local.poll_state(known, cx.waker())).await
+        loop {
+            let change = self.local.watchers.join();
+            if self.local.state() != known {
+                return self.local.state();
+            }
+            change.await;
+        }
     }
 
     /// Begins to resolve and connect, if that has not begun: what the first call would do.

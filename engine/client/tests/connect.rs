@@ -357,6 +357,36 @@ fn states_can_be_watched() {
 }
 
 #[test]
+fn whoever_stops_watching_is_forgotten_and_the_others_are_told() {
+    let peer = friendly();
+    let target = peer.target.clone();
+    on_both(move || {
+        let channel = Channel::builder(&target).connect_lazy().unwrap();
+        async move {
+            let (done, told) = mpsc::channel();
+            for _ in 0..10 {
+                let (channel, done) = (channel.clone(), done.clone());
+                corelane_runtime::spawn_local(async move {
+                    drop(channel.state_changed(ConnectivityState::Idle));
+                    let quitter = channel.state_changed(ConnectivityState::Idle);
+                    beside(corelane_runtime::yield_now(), quitter).await;
+                    done.send(channel.state_changed(ConnectivityState::Idle).await).unwrap();
+                });
+            }
+            corelane_runtime::yield_now().await;
+            channel.wake();
+            let mut states = Vec::new();
+            until("all watchers", || {
+                states.extend(told.try_iter());
+                states.len() == 10
+            })
+            .await;
+            assert!(!states.contains(&ConnectivityState::Idle));
+        }
+    });
+}
+
+#[test]
 fn failing_and_trying_again_are_states_too() {
     on_both(|| async {
         use ConnectivityState::{Connecting, Idle, Ready, TransientFailure};
