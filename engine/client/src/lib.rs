@@ -10,6 +10,7 @@ mod caller;
 mod channel;
 mod connect;
 mod credentials;
+mod end;
 mod engine;
 mod error;
 mod guard;

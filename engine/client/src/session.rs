@@ -21,6 +21,7 @@ use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
 use corelane_wire::{FieldList, Instant, Name};
 
+use crate::end::{Begun, End, Lost, Outcome};
 use crate::error::Place;
 use crate::guarded::guarded;
 use crate::head::{self, Presence};
@@ -57,49 +58,6 @@ pub(crate) enum Unopened {
     Full,
     /// The connection takes no more calls.
     Leaving,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The server said how.
-    Answered(Status),
-    /// It did not.
-    Lost(Lost),
-}
-
-impl End {
-    /// The code that it amounts to.
-    pub(crate) fn code(&self) -> Code {
-        match self {
-            End::Answered(status) => status.code(),
-            End::Lost(lost) => lost.cause.code().unwrap_or(Code::Unknown),
-        }
-    }
-}
-
-/// A call that got no status from the server.
-#[derive(Clone, Debug)]
-pub(crate) struct Lost {
-    pub(crate) cause: Cause,
-    pub(crate) reach: Reach,
-}
-
-impl Lost {
-    pub(crate) fn new(cause: Cause) -> Lost {
-        Lost { cause, reach: Reach::MaybeExecuted }
-    }
-}
-
-/// What a unary call has come to.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) end: End,
-    pub(crate) begun: Begun,
-    pub(crate) encoding: Encoding,
-    pub(crate) metadata: Metadata,
-    pub(crate) trailers: Metadata,
-    pub(crate) message: Gathered,
 }
 
 /// Where a call's messages go.
@@ -140,13 +98,6 @@ struct Call {
     waker: Option<Waker>,
     /// The task that sends the requests.
     pump: Option<Waker>,
-}
-
-/// Whether the response has begun with a head of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begun {
-    No,
-    Yes,
 }
 
 /// See the module.
@@ -655,20 +606,6 @@ pub(crate) enum Room {
     Left,
     /// The call has ended.
     Over,
-}
-
-impl Outcome {
-    /// Of a call that nobody knows: its session has forgotten it.
-    fn gone() -> Outcome {
-        Outcome {
-            end: End::Lost(Lost::new(Cause::Cancelled)),
-            begun: Begun::No,
-            encoding: Encoding::Identity,
-            metadata: Metadata::new(),
-            trailers: Metadata::new(),
-            message: Gathered::default(),
-        }
-    }
 }
 
 #[inline]
