@@ -17,7 +17,7 @@ mod series;
 mod summary;
 mod text;
 mod units;
-mod values;
+pub(crate) mod values;
 
 use std::error::Error;
 use std::fs;
