@@ -141,8 +141,8 @@ impl Call {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let (target, verb) = match *words.as_slice() {
             // A target could be called `list`; who means that writes `dns:///list`.
-            [ref verb @ ("list" | "describe"), ref rest @ ..] if has_files => (None, looking(verb, rest)?),
-            [target, ref verb @ ("list" | "describe"), ref rest @ ..] => (Some(target), looking(verb, rest)?),
+            [verb @ ("list" | "describe"), ref rest @ ..] if has_files => (None, looking(verb, rest)?),
+            [target, verb @ ("list" | "describe"), ref rest @ ..] => (Some(target), looking(verb, rest)?),
             [target, method] => (Some(target), Verb::Invoke(method.parse()?)),
             [_] => return Err("say what to call: package.Service/Method, list or describe".to_owned()),
             _ => return Err("there is a word too many; give TARGET and METHOD".to_owned()),

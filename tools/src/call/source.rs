@@ -139,7 +139,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("set.bin");
         fs::write(&path, users().encode_to_vec()).unwrap();
-        let pool = from_sets(&[path.clone()]).unwrap();
+        let pool = from_sets(std::slice::from_ref(&path)).unwrap();
         assert!(pool.get_service_by_name("example.v1.UserService").is_some());
         let mut partial = prost_reflect::DescriptorPool::new();
         assert!(partial.files().next().is_none());

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use corelane::Status;
 use corelane::client::{BuildError, StartError};
+use corelane::{Code, Status};
 
 use crate::call::render;
 
@@ -41,11 +41,13 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Call(status) => write!(f, "error: the call failed\n{}", render::status(status)),
-            Trouble::Reflection(status) => write!(
-                f,
-                "error: the server does not tell what it serves; give --proto or --protoset\n{}",
-                render::status(status)
-            ),
+            Trouble::Reflection(status) => {
+                let what = match status.code() {
+                    Code::Unimplemented => "the server has no reflection; give --proto or --protoset",
+                    _ => "the server could not be asked what it serves",
+                };
+                write!(f, "error: {what}\n{}", render::status(status))
+            }
             Trouble::Other(text) => write!(f, "error: {text}"),
         }
     }
@@ -80,5 +82,9 @@ mod tests {
         assert_eq!(Trouble::nothing("a.B").to_string(), "error: there is no a.B");
         let call = Trouble::Call(Status::not_found("no user 7")).to_string();
         assert_eq!(call, "error: the call failed\n  Code: NOT_FOUND\n  Message: no user 7");
+        let first = |status| Trouble::Reflection(status).to_string().lines().next().unwrap().to_owned();
+        let none = "error: the server has no reflection; give --proto or --protoset";
+        assert_eq!(first(Status::unimplemented("x")), none);
+        assert_eq!(first(Status::unavailable("x")), "error: the server could not be asked what it serves");
     }
 }

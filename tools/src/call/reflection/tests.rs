@@ -170,10 +170,7 @@ fn a_server_without_reflection_is_told_of() {
         (trouble.exit_code(), trouble.to_string())
     });
     assert_eq!(code, 76);
-    assert!(
-        text.starts_with("error: the server does not tell what it serves; give --proto or --protoset\n"),
-        "{text}"
-    );
+    assert!(text.starts_with("error: the server has no reflection; give --proto or --protoset\n"), "{text}");
     server.shutdown();
     server.join().unwrap();
 }
