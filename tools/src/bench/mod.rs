@@ -18,7 +18,7 @@ mod summary;
 mod text;
 mod transport;
 mod units;
-mod values;
+pub(crate) mod values;
 
 use std::error::Error;
 use std::fs;
