@@ -4,6 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     corelane_codegen::configure().include_file("protos.rs").compile_protos(
         &[
             "../proto/hello/hello.proto",
+            "../proto/chaos/v1/chaos.proto",
             "../proto/grpc/testing/test.proto",
             "../proto/xds/service/orca/v3/orca.proto",
             "../proto/connectrpc/conformance/v1/service.proto",

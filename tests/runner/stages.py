@@ -22,9 +22,5 @@ ALL = [
     Stage("client-conformance", "connectconformance in client mode: gRPC, HTTP/2, proto, every compression", client.conformance),
     Stage("negative", "the negative HTTP/2 cases, by a scripted peer that grpc-go's client has tried first", client.negative),
     Stage("client-load", "our load generator calls the bench peer in every kind of call, both backends", client.load),
-]
-
-# To be appended when chaos-server and chaos-client are there.
-CLIENT = [
     Stage("chaos", "three servers killed, stopped and drained under 2,000 calls a second, both backends", chaos.chaos),
 ]

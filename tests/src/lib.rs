@@ -5,6 +5,7 @@
 //!
 //! Does not: judge. The programs do what their caller says, and the caller compares.
 
+pub mod chaos;
 pub mod conformance;
 pub mod interop;
 pub mod program;
