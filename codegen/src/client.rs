@@ -197,8 +197,8 @@ impl Face {
             ],
             Face::Handle => [
                 format!(" Calls `{name}`, from any thread and any async runtime."),
-                " Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent".to_owned(),
-                " before they are polled.".to_owned(),
+                " A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the".to_owned(),
+                " call up.".to_owned(),
             ],
             Face::Blocking => [
                 format!(" Calls `{name}`, and blocks the thread until there is an answer."),

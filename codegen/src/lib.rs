@@ -15,8 +15,10 @@
 //! - for a service `Greeter` the module `greeter_server` with the trait `Greeter`, to implement, and the type `GreeterServer`, to
 //!   give to a server;
 //! - and the module `greeter_client` with what calls it: `GreeterClient` on a worker, `GreeterHandle` from any thread and any
-//!   async runtime, `BlockingGreeterClient` where a thread may block. A method that is called like something that these types
-//!   have themselves, `Connect` for example, is `connect_` there.
+//!   async runtime, `BlockingGreeterClient` where a thread may block.
+//!
+//! A method that is called like something that these types have themselves, `Connect` for example, is `connect_` there; and a
+//! module whose name a message or a package has taken has a `_` behind its name, too.
 //!
 //! [`configure`] has the options. The command `corelane-codegen` does the same by hand, and `protoc-gen-corelane` does it as a
 //! plugin of protoc and buf.
@@ -24,9 +26,9 @@
 //! What this crate does not do: run anything. It needs no protoc, opens no connection, and writes only where it is told to.
 //!
 //! How it goes: `parse` reads files into descriptors, or checks those that it is given; `check` looks for names that Rust
-//! cannot tell apart; `comments` makes comments fit for rustdoc and `deprecated`
-//! marks what prost-build leaves out; `modules` knows which names of modules are taken; prost-build writes the messages and `service`, `client` and `server` the
-//! services; `output` puts both together and lays them out. From there on the code is only text: whatever is wrong with it is an
+//! cannot tell apart, and `modules` knows which names of modules are taken; `comments` makes comments fit for rustdoc and
+//! `deprecated` marks what prost-build leaves out; prost-build writes the messages, and `service`, `client` and `server` the
+//! services; `output` puts them together and lays them out. From there on the code is only text: whatever is wrong with it is an
 //! error here, not in the user's build.
 
 mod builder;

@@ -154,6 +154,11 @@ fn options_that_are_not_rust() {
         error.starts_with("`type_attribute` wants an attribute, and `derive(Debug)` is none: "),
         "{error}"
     );
+    let error = compile(configure().client_attribute(".", "derive(Eq)"));
+    assert!(
+        error.starts_with("`client_attribute` wants an attribute, and `derive(Eq)` is none: "),
+        "{error}"
+    );
     let error = compile(configure().extern_path(".b", "b c"));
     assert!(error.starts_with("`extern_path` wants a path, and `b c` is none: "), "{error}");
     let error = compile(configure().crate_path("corelane"));

@@ -106,7 +106,7 @@
 //! # Does not
 //!
 //! Own `main`, signals, the logger or the allocator: a server is started and stopped by a handle, and several live in one
-//! process. Speak HTTP/1.1, or TLS as a server: those are layers to come. Share anything between workers but what is said to be
+//! process. Speak HTTP/1.1: that is a layer to come. Share anything between workers but what is said to be
 //! shared (a channel's endpoints, breakers and budgets): state that must be common is the service's to share.
 
 pub use corelane_call::{

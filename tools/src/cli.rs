@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use corelane::server::{Address, Backend, Workers};
 
 use crate::bench::Bench;
+use crate::call::Call;
 
 /// Serves gRPC, one pinned thread for each core.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve the example: users and orders, kept in memory.
     Serve(Serve),
+    /// Make one call, with JSON for messages; or list or describe what a server serves.
+    Call(Box<Call>),
     /// Measure a server under load.
     Bench(Box<Bench>),
 }
@@ -123,9 +126,12 @@ where
     T: Into<OsString> + Clone,
 {
     let cli = Cli::try_parse_from(words)?;
-    if let Command::Bench(bench) = &cli.command {
-        bench.check().map_err(|reason| Cli::command().error(ErrorKind::ArgumentConflict, reason))?;
-    }
+    let checked = match &cli.command {
+        Command::Bench(bench) => bench.check(),
+        Command::Call(call) => call.check(),
+        Command::Serve(_) => Ok(()),
+    };
+    checked.map_err(|reason| Cli::command().error(ErrorKind::ArgumentConflict, reason))?;
     Ok(cli)
 }
 

@@ -1,8 +1,10 @@
-//! The `corelane` command: `serve` runs the example server, `bench` measures one under load.
+//! The `corelane` command: `serve` runs the example server, `call` makes one call, `bench` measures a server under load.
 //!
-//! A wrong flag ends it with one line and exit code 2, whatever else goes wrong with one line and exit code 1.
+//! A wrong flag ends it with one line and exit code 2, whatever else goes wrong with one line and exit code 1;
+//! only `call` has more to say.
 
 mod bench;
+mod call;
 mod cli;
 mod example;
 mod serve;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         Err(error) => return cli::explain(&error),
     };
     let done = match cli.command {
+        Command::Call(options) => return call::run(*options),
         Command::Serve(options) => serve::run(options),
         Command::Bench(options) => bench::run(&options),
     };

@@ -10,8 +10,8 @@ use corelane_benches::{Load, run, server};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bench-peer serve PORT [WORKERS]
-       bench-peer load PORT unary|download|upload|chat CONNECTIONS STREAMS CALLS REQUEST_SIZE RESPONSE_SIZE MESSAGES";
+const USAGE: &str = "usage: bench-peer serve PORT [WORKERS] | bench-peer load PORT unary|download|upload|chat CONNECTIONS STREAMS CALLS \
+                     REQUEST_SIZE RESPONSE_SIZE MESSAGES";
 
 enum Order {
     Serve { port: u16, workers: usize },

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -66,7 +65,13 @@ impl Channel {
 
     /// Waits until the state is no longer `known`, and gives the new one.
     pub async fn state_changed(&self, known: ConnectivityState) -> ConnectivityState {
-        poll_fn(|cx| self.local.poll_state(known, cx.waker())).await
+        loop {
+            let change = self.local.watchers.join();
+            if self.local.state() != known {
+                return self.local.state();
+            }
+            change.await;
+        }
     }
 
     /// Begins to resolve and connect, if that has not begun: what the first call would do.
@@ -275,6 +280,13 @@ impl ChannelBuilder {
     /// Asks servers that are silent whether they are still there (gRFC A8). Times below 10 s become 10 s, as servers count PINGs.
     pub fn keepalive(mut self, mut config: KeepaliveConfig) -> Self {
         config.time = config.time.max(TIME_MIN);
+        self.options.keepalive = Some(config);
+        self
+    }
+
+    /// As [`keepalive`](Self::keepalive), with times that only a test has: no server would bear them.
+    #[doc(hidden)]
+    pub fn keepalive_unbounded(mut self, config: KeepaliveConfig) -> Self {
         self.options.keepalive = Some(config);
         self
     }
@@ -524,6 +536,13 @@ impl SharedChannel {
         if let Some(breakers) = &self.shared.breakers {
             breakers.set_mode(endpoint, method.path(), mode, corelane_runtime::clock());
         }
+    }
+
+    /// After how long a silent server is asked now: twice as long each time that one complained of too many PINGs (gRFC A8). Zero
+    /// without keepalive.
+    #[must_use]
+    pub fn keepalive_time(&self) -> Duration {
+        self.shared.keepalive_time()
     }
 
     /// The target, as it is understood.

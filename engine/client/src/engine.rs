@@ -111,9 +111,13 @@ impl Engine {
         M: FnOnce() -> F + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
+        self.spawn_on(self.turn(), make)
+    }
+
+    /// The worker whose turn it is.
+    pub(crate) fn turn(&self) -> usize {
         // Relaxed: it only has to go round.
-        let worker = self.inner.next.fetch_add(1, Ordering::Relaxed) % self.workers();
-        self.spawn_on(worker, make)
+        self.inner.next.fetch_add(1, Ordering::Relaxed) % self.workers()
     }
 
     /// Runs a future on the worker with this number.

@@ -89,6 +89,12 @@ impl Keepalive {
         self.heard = now;
     }
 
+    /// The server has answered a PING: when the timer is to go off then, if one was out. Without this the next PING would wait for
+    /// the end of this one's time.
+    pub(crate) fn answered(&mut self) -> Option<Instant> {
+        matches!(self.state, State::Asked(_)).then(|| self.listen(self.heard))
+    }
+
     /// A call began: when the timer is to go off, if it is not set.
     #[inline]
     pub(crate) fn call_began(&mut self, now: Instant) -> Option<Instant> {
@@ -156,6 +162,19 @@ mod tests {
         assert_eq!(keepalive.due(at(19), 1), Next::Ping(at(39)));
         keepalive.heard(at(20));
         assert_eq!(keepalive.due(at(39), 1), Next::Ping(at(59)), "19 s have passed since");
+    }
+
+    #[test]
+    fn an_answer_begins_the_wait_for_the_next_question() {
+        let mut keepalive = keepalive(WhileIdle::Rest);
+        keepalive.start(at(0));
+        keepalive.call_began(at(0));
+        assert_eq!(keepalive.answered(), None, "nothing was asked");
+        assert_eq!(keepalive.due(at(10), 1), Next::Ping(at(30)));
+        keepalive.heard(at(11));
+        assert_eq!(keepalive.answered(), Some(at(21)));
+        assert_eq!(keepalive.due(at(21), 1), Next::Ping(at(41)));
+        assert_eq!(keepalive.due(at(41), 1), Next::Dead(Duration::from_secs(20)));
     }
 
     #[test]

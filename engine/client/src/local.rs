@@ -56,7 +56,7 @@ pub(crate) struct Local {
     pub(crate) calls: Cell<usize>,
     shutdown: Cell<bool>,
     /// Tasks that watch the state.
-    watchers: RefCell<Vec<Waker>>,
+    pub(crate) watchers: Rc<Waiters>,
     state: Cell<ConnectivityState>,
     follower: RefCell<Option<Waker>>,
     outliers: RefCell<Option<Arc<Outliers>>>,
@@ -96,7 +96,7 @@ impl Local {
             wanted: Cell::new(false),
             calls: Cell::new(0),
             shutdown: Cell::new(false),
-            watchers: RefCell::default(),
+            watchers: Rc::default(),
             state: Cell::new(ConnectivityState::Idle),
             follower: RefCell::default(),
             outliers: RefCell::default(),
@@ -367,9 +367,7 @@ impl Local {
     fn settle(&self) {
         let state = self.assess();
         if self.state.replace(state) != state {
-            for watcher in self.watchers.take() {
-                watcher.wake();
-            }
+            self.watchers.call_all();
         }
         self.waiting.call_all();
     }
@@ -405,18 +403,6 @@ impl Local {
 
     pub(crate) fn state(&self) -> ConnectivityState {
         self.state.get()
-    }
-
-    /// Ready when the state is no longer `known`.
-    pub(crate) fn poll_state(&self, known: ConnectivityState, waker: &Waker) -> Poll<ConnectivityState> {
-        if self.state.get() != known {
-            return Poll::Ready(self.state.get());
-        }
-        let mut watchers = self.watchers.borrow_mut();
-        if !watchers.iter().any(|watcher| watcher.will_wake(waker)) {
-            watchers.push(waker.clone());
-        }
-        Poll::Pending
     }
 
     pub(crate) fn figures(&self) -> Vec<(Arc<str>, PoolFigures)> {
@@ -464,6 +450,7 @@ impl Drop for Local {
     fn drop(&mut self) {
         self.shut_down();
         if let Some(follower) = self.follower.take() {
+            self.shared.unfollow(&follower);
             follower.wake();
         }
     }

@@ -8,6 +8,8 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,6 +28,40 @@ const RESPONSES_WAITING_MAX: usize = 16;
 pub struct RemoteChannel {
     engine: Engine,
     channel: SharedChannel,
+    held: Arc<Held>,
+}
+
+/// Keeps a channel on each worker that has made a call for it: its connections must outlive the calls, or each call would make
+/// one. They are let go with the last handle.
+#[derive(Debug)]
+struct Held {
+    /// By worker.
+    kept: Vec<AtomicBool>,
+    /// What ends the task on each worker that keeps it there.
+    ends: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+impl Held {
+    fn new(engine: &Engine) -> Arc<Held> {
+        let kept = std::iter::repeat_with(AtomicBool::default).take(engine.workers()).collect();
+        Arc::new(Held { kept, ends: Mutex::default() })
+    }
+
+    /// On the worker with this number.
+    fn keep(&self, worker: usize, channel: &Channel) {
+        // Relaxed: nobody but this worker's own thread looks at its flag.
+        if self.kept[worker].swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (sender, end) = oneshot::channel();
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        let channel = channel.clone();
+        corelane_runtime::spawn_local(async move {
+            // It is never sent: the sender is dropped.
+            let _ = end.await;
+            drop(channel);
+        });
+    }
 }
 
 impl RemoteChannel {
@@ -38,13 +74,13 @@ impl RemoteChannel {
         let channel = Channel::builder(target).build()?;
         let engine =
             Engine::start(Workers::Count(1)).map_err(|error| BuildError::Start(error.to_string()))?;
-        Ok(RemoteChannel { engine, channel })
+        Ok(RemoteChannel::on(&engine, channel))
     }
 
     /// A channel on the workers of `engine`: calls go to them in turn.
     #[must_use]
     pub fn on(engine: &Engine, channel: SharedChannel) -> RemoteChannel {
-        RemoteChannel { engine: engine.clone(), channel }
+        RemoteChannel { engine: engine.clone(), channel, held: Held::new(engine) }
     }
 }
 
@@ -91,7 +127,13 @@ impl<T> Answer<T> {
 /// Messages that arrive from a worker; also a [`Stream`]. Dropping it cancels the call.
 pub struct RemoteStreaming<T> {
     items: mpsc::Receiver<Result<T, Status>>,
-    trailers: Option<oneshot::Receiver<Metadata>>,
+    /// Has the trailers once the call has ended; the worker notices by it that the reader is gone.
+    end: Option<oneshot::Receiver<Metadata>>,
+    trailers: Option<Metadata>,
+    /// The call has given its status.
+    failed: bool,
+    /// The engine lives for as long as its calls.
+    engine: Option<Engine>,
 }
 
 impl<T> RemoteStreaming<T> {
@@ -100,21 +142,43 @@ impl<T> RemoteStreaming<T> {
     /// # Errors
     /// The status of the call.
     pub async fn message(&mut self) -> Result<Option<T>, Status> {
-        poll_fn(|cx| Pin::new(&mut self.items).poll_next(cx)).await.transpose()
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
     }
 
     /// The trailing metadata, once: after the stream has ended.
     #[must_use]
     pub fn take_trailers(&mut self) -> Option<Metadata> {
-        self.trailers.take()?.try_recv().ok().flatten()
+        self.trailers.take()
+    }
+
+    /// No further message comes: either the call has ended, or the worker has before it.
+    fn ended(&mut self) -> Option<Result<T, Status>> {
+        let mut end = self.end.take()?;
+        self.engine = None;
+        match end.try_recv() {
+            Ok(Some(trailers)) => {
+                self.trailers = Some(trailers);
+                None
+            }
+            _ if self.failed => None,
+            _ => Some(Err(Failure::at_once(Cause::WorkerEnded).into_status(None))),
+        }
     }
 }
+
+impl<T> Unpin for RemoteStreaming<T> {}
 
 impl<T> Stream for RemoteStreaming<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.items).poll_next(cx)
+        let item = match Pin::new(&mut self.items).poll_next(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => self.ended(),
+            Poll::Ready(item) => item,
+        };
+        self.failed |= matches!(item, Some(Err(_)));
+        Poll::Ready(item)
     }
 }
 
@@ -194,18 +258,33 @@ impl RemoteCaller {
         T: Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let (shared, options) = (self.channel.channel.clone(), self.options.clone());
-        let spawned = self.channel.engine.spawn(move || async move {
-            let caller = Caller::with_options(shared.local(), options);
-            deliver(call(caller), sender).await;
+        let RemoteChannel { engine, channel, held } = self.channel.clone();
+        let (worker, options) = (engine.turn(), self.options.clone());
+        let spawned = engine.spawn_on(worker, move || {
+            let channel = channel.local();
+            held.keep(worker, &channel);
+            drop(held);
+            deliver(call(Caller::with_options(channel, options)), sender)
         });
-        // The engine lives for as long as its calls.
-        let engine = self.channel.engine.clone();
         async move {
             spawned?;
             let received = receiver.await;
+            // The engine lives for as long as its calls.
             drop(engine);
             received.unwrap_or_else(|_| Err(Failure::at_once(Cause::WorkerEnded).into_status(None)))
+        }
+    }
+
+    /// The stream that `call` gives keeps the engine.
+    fn kept<T, F>(&self, call: F) -> impl Future<Output = F::Output> + Send + use<T, F>
+    where
+        F: Future<Output = Result<Answer<RemoteStreaming<T>>, Status>> + Send,
+    {
+        let engine = self.channel.engine.clone();
+        async move {
+            let mut answer = call.await?;
+            answer.message.engine = Some(engine);
+            Ok(answer)
         }
     }
 
@@ -242,9 +321,9 @@ impl RemoteCaller {
         C::Decode: Send,
     {
         let (luggage, message) = pack(request);
-        self.dispatch(move |caller| async move {
+        self.kept(self.dispatch(move |caller| async move {
             caller.server_streaming(method, codec, luggage.unpack(message)).await.map(relay)
-        })
+        }))
     }
 
     /// A stream of requests, one response. The stream is polled on the worker.
@@ -278,9 +357,9 @@ impl RemoteCaller {
         S: Stream<Item = C::Encode> + Send + 'static,
     {
         let (luggage, requests) = pack(request);
-        self.dispatch(move |caller| async move {
+        self.kept(self.dispatch(move |caller| async move {
             caller.bidi(method, codec, luggage.unpack(requests)).await.map(relay)
-        })
+        }))
     }
 }
 
@@ -301,7 +380,7 @@ async fn deliver<T>(call: impl Future<Output = T>, mut sender: oneshot::Sender<T
 /// Hands the messages of a stream over as they are read on the other side.
 fn relay<T: Send + 'static>(response: Response<Streaming<T>>) -> Answer<RemoteStreaming<T>> {
     let (sender, items) = mpsc::channel(RESPONSES_WAITING_MAX);
-    let (finish, trailers) = oneshot::channel();
+    let (finish, end) = oneshot::channel();
     let mut answer = Answer::of(response.map(|streaming| (streaming, ())));
     let metadata = std::mem::take(&mut answer.metadata);
     let (streaming, ()) = answer.into_inner();
@@ -309,7 +388,7 @@ fn relay<T: Send + 'static>(response: Response<Streaming<T>>) -> Answer<RemoteSt
     Answer {
         metadata,
         trailers: Metadata::new(),
-        message: RemoteStreaming { items, trailers: Some(trailers) },
+        message: RemoteStreaming { items, end: Some(end), trailers: None, failed: false, engine: None },
     }
 }
 
@@ -320,6 +399,10 @@ async fn pass_on<T>(
 ) {
     let mut finish = Some(finish);
     poll_fn(|cx| {
+        if finish.as_mut().is_some_and(|finish| finish.poll_canceled(cx).is_ready()) {
+            // Nobody reads any more, and perhaps nothing comes either: the call ends with its messages.
+            return Poll::Ready(());
+        }
         loop {
             // Room first: a message that was read must not be lost.
             match sender.poll_ready(cx) {
@@ -332,8 +415,8 @@ async fn pass_on<T>(
                 Poll::Ready(item) => item.transpose(),
             };
             let Some(item) = item else {
-                if let (Some(finish), Some(trailers)) = (finish.take(), messages.take_trailers()) {
-                    let _ = finish.send(trailers);
+                if let Some(finish) = finish.take() {
+                    let _ = finish.send(messages.take_trailers().unwrap_or_default());
                 }
                 return Poll::Ready(());
             };

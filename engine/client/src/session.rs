@@ -7,7 +7,6 @@
 //! Does not: choose connections, decode messages, retry. Invariant: a slot lives from its stream's head until its caller has
 //! taken the outcome or given up; an ended slot has no stream.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,7 +21,9 @@ use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
 use corelane_wire::{FieldList, Instant, Name};
 
+use crate::end::{Begun, End, Lost, Outcome};
 use crate::error::Place;
+use crate::guarded::guarded;
 use crate::head::{self, Presence};
 use crate::keepalive::{Keepalive, Next};
 use crate::standing::{Phase, Standing};
@@ -57,49 +58,6 @@ pub(crate) enum Unopened {
     Full,
     /// The connection takes no more calls.
     Leaving,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The server said how.
-    Answered(Status),
-    /// It did not.
-    Lost(Lost),
-}
-
-impl End {
-    /// The code that it amounts to.
-    pub(crate) fn code(&self) -> Code {
-        match self {
-            End::Answered(status) => status.code(),
-            End::Lost(lost) => lost.cause.code().unwrap_or(Code::Unknown),
-        }
-    }
-}
-
-/// A call that got no status from the server.
-#[derive(Clone, Debug)]
-pub(crate) struct Lost {
-    pub(crate) cause: Cause,
-    pub(crate) reach: Reach,
-}
-
-impl Lost {
-    pub(crate) fn new(cause: Cause) -> Lost {
-        Lost { cause, reach: Reach::MaybeExecuted }
-    }
-}
-
-/// What a unary call has come to.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) end: End,
-    pub(crate) begun: Begun,
-    pub(crate) encoding: Encoding,
-    pub(crate) metadata: Metadata,
-    pub(crate) trailers: Metadata,
-    pub(crate) message: Gathered,
 }
 
 /// Where a call's messages go.
@@ -140,13 +98,6 @@ struct Call {
     waker: Option<Waker>,
     /// The task that sends the requests.
     pump: Option<Waker>,
-}
-
-/// Whether the response has begun with a head of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Begun {
-    No,
-    Yes,
 }
 
 /// See the module.
@@ -574,6 +525,10 @@ impl Session for ClientSession {
     fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
         if let Some(keepalive) = &mut self.keepalive {
             keepalive.heard(io.now);
+            let at = if matches!(event, Event::Pong { .. }) { keepalive.answered() } else { None };
+            if let Some(at) = at {
+                io.set_timer(KEEPALIVE, at);
+            }
         }
         match event {
             Event::Headers { tag, end_stream, too_large, .. } => self.headers(io, tag, end_stream, too_large),
@@ -645,39 +600,12 @@ impl Session for ClientSession {
     }
 }
 
-/// Encodes with a codec that is not ours: whatever it does, no half message stays in the output of a connection that others share.
-#[inline]
-fn guarded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>) -> Result<(), Status> {
-    let start = out.len();
-    catch_unwind(AssertUnwindSafe(|| encode(out))).unwrap_or_else(|panic| {
-        out.truncate(start);
-        let text = panic.downcast_ref::<&str>().copied();
-        let text =
-            text.or(panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it did not say why");
-        Err(Status::internal(format!("the codec panicked: {text}")))
-    })
-}
-
 /// Whether requests can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     Left,
     /// The call has ended.
     Over,
-}
-
-impl Outcome {
-    /// Of a call that nobody knows: its session has forgotten it.
-    fn gone() -> Outcome {
-        Outcome {
-            end: End::Lost(Lost::new(Cause::Cancelled)),
-            begun: Begun::No,
-            encoding: Encoding::Identity,
-            metadata: Metadata::new(),
-            trailers: Metadata::new(),
-            message: Gathered::default(),
-        }
-    }
 }
 
 #[inline]

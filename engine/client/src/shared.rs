@@ -167,6 +167,11 @@ impl Shared {
         false
     }
 
+    /// Forgets a task that followed.
+    pub(crate) fn unfollow(&self, waker: &Waker) {
+        self.control().followers.retain(|follower| !follower.will_wake(waker));
+    }
+
     /// Has the names resolved, again if they were: at the first use, and when connections fail.
     pub(crate) fn resolve(self: &Arc<Self>) {
         if let Some(resolver) = self.resolver.get() {
@@ -338,5 +343,31 @@ fn through_proxy(target: &Target, rules: &ProxyRules) -> (Vec<Location>, Option<
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("target", &self.target.to_string()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_that_let_the_channel_go_leave_nothing_behind() {
+        let target = Target::parse("ipv4:127.0.0.1:1").unwrap();
+        let shared = Shared::new(target, Options::default(), None, 0);
+        let engine = crate::Engine::start(corelane_runtime::Workers::Count(1)).unwrap();
+        for _ in 0..3 {
+            let mine = shared.clone();
+            engine.block_on(move || {
+                let worker = balance::Worker { index: 0, count: 1 };
+                let local = crate::local::Local::new(&mine, worker);
+                async move {
+                    // Its task has its turn, and follows.
+                    corelane_runtime::yield_now().await;
+                    assert_eq!(mine.control().followers.len(), 1);
+                    drop(local);
+                }
+            });
+        }
+        assert_eq!(shared.control().followers.len(), 0);
     }
 }

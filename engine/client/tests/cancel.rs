@@ -123,6 +123,98 @@ fn the_requests_of_a_call_go_with_it() {
     });
 }
 
+#[test]
+fn the_requests_of_a_conversation_that_the_server_has_ended_are_dropped() {
+    let peer = Peer::answering(|wire, call| {
+        wire.head(call.stream);
+        wire.data(call.stream, &message("enough"));
+        wire.trailers(call.stream, &[("grpc-status", "0")]);
+    });
+    let target = peer.target.clone();
+    on_both(move || {
+        let caller = caller(&target);
+        async move {
+            let gone = Arc::new(AtomicBool::new(false));
+            let (sender, words) = stream::channel::<String>(1);
+            let requests = Told { words: Box::pin(words), _tell: Tell(gone.clone()) };
+            let answers = caller.bidi(CHAT, Text::new(), Request::new(requests)).await.unwrap();
+            // Whoever sends is told, though the answers have not been read yet.
+            until("the requests to be dropped", || gone.load(Ordering::SeqCst)).await;
+            assert!(sender.send("more".to_owned()).await.is_err());
+            let mut answers: Streaming<String> = answers.into_inner();
+            assert_eq!(answers.message().await.unwrap().as_deref(), Some("enough"));
+            assert_eq!(answers.message().await.unwrap(), None);
+        }
+    });
+}
+
+#[test]
+fn no_time_at_all_and_all_the_time_in_the_world_are_deadlines_too() {
+    let server = Running::start();
+    let target = server.target.clone();
+    on_both(move || {
+        let longest = Channel::builder(&target)
+            .connect_timeout(Duration::MAX)
+            .idle_timeout(Some(Duration::MAX))
+            .surplus_idle(Duration::MAX)
+            .timeout(Duration::MAX);
+        let (caller, longest) = (caller(&target), caller_with(longest));
+        async move {
+            for caller in [&caller, &longest] {
+                let mut request = Request::new("hello".to_owned());
+                request.set_timeout(Duration::MAX);
+                assert_eq!(caller.unary(ECHO, Text::new(), request).await.unwrap().into_inner(), "hello");
+                let mut request = Request::new("hang".to_owned());
+                request.set_timeout(Duration::ZERO);
+                let status = caller.unary(ECHO, Text::new(), request).await.unwrap_err();
+                assert_eq!(status.code(), Code::DeadlineExceeded);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_channel_that_is_shut_down_ends_the_calls_that_wait_and_no_others() {
+    let server = Running::with("127.0.0.1:0", |builder| builder.max_concurrent_streams(1), |_| ());
+    let silent = Peer::start(|wire| while wire.frame().is_some() {});
+    let (narrow, target) = (server.target.clone(), silent.target.clone());
+    on_both(move || {
+        let (_keep, held) = std::sync::mpsc::channel::<()>();
+        let resolve = move || {
+            let _ = held.recv();
+            Err("late".to_owned())
+        };
+        let waiting = [
+            caller_with(Channel::builder("dns:///greeter").resolver(resolve)),
+            caller_with(Channel::builder(&target).wait_for_ready()),
+            caller_with(Channel::builder(&narrow).connections(1, 1)),
+        ];
+        async move {
+            let _keep = _keep;
+            let channel = waiting[2].channel();
+            channel.ready().await.unwrap();
+            let (sender, words) = stream::channel(1);
+            let talk = waiting[2].bidi(CHAT, Text::new(), Request::new(words)).await;
+            let mut answers: Streaming<String> = talk.unwrap().into_inner();
+            for caller in &waiting {
+                let mut call = Box::pin(say(caller, "hello"));
+                poll_fn(|cx| {
+                    assert!(call.as_mut().poll(cx).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                caller.channel().shut_down();
+                let status = call.await.unwrap_err();
+                assert!(matches!(failure(&status).cause, Cause::ChannelShutdown), "{status}");
+            }
+            sender.send("still here".to_owned()).await.unwrap();
+            assert_eq!(answers.message().await.unwrap().as_deref(), Some("STILL HERE"));
+            drop(sender);
+            assert_eq!(answers.message().await.unwrap(), None);
+        }
+    });
+}
+
 /// A peer's view of a call that is dropped: the stream is reset, the connection stays.
 #[test]
 fn what_is_dropped_is_reset_with_cancel() {

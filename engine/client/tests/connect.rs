@@ -16,7 +16,7 @@ use corelane_client::{
     BuildError, Caller, Cause, Channel, ConnectivityState, Failure, Resolved, WaitForReady,
 };
 use corelane_policy::balance::EndpointInfo;
-use corelane_policy::config::BalancerConfig;
+use corelane_policy::config::{BalancerConfig, ProxyRules};
 use support::peer::Peer;
 use support::{
     CHAT, ECHO, Running, Text, beside, caller, caller_with, deserted, failure, on_both, run, say,
@@ -357,6 +357,36 @@ fn states_can_be_watched() {
 }
 
 #[test]
+fn whoever_stops_watching_is_forgotten_and_the_others_are_told() {
+    let peer = friendly();
+    let target = peer.target.clone();
+    on_both(move || {
+        let channel = Channel::builder(&target).connect_lazy().unwrap();
+        async move {
+            let (done, told) = mpsc::channel();
+            for _ in 0..10 {
+                let (channel, done) = (channel.clone(), done.clone());
+                corelane_runtime::spawn_local(async move {
+                    drop(channel.state_changed(ConnectivityState::Idle));
+                    let quitter = channel.state_changed(ConnectivityState::Idle);
+                    beside(corelane_runtime::yield_now(), quitter).await;
+                    done.send(channel.state_changed(ConnectivityState::Idle).await).unwrap();
+                });
+            }
+            corelane_runtime::yield_now().await;
+            channel.wake();
+            let mut states = Vec::new();
+            until("all watchers", || {
+                states.extend(told.try_iter());
+                states.len() == 10
+            })
+            .await;
+            assert!(!states.contains(&ConnectivityState::Idle));
+        }
+    });
+}
+
+#[test]
 fn failing_and_trying_again_are_states_too() {
     on_both(|| async {
         use ConnectivityState::{Connecting, Idle, Ready, TransientFailure};
@@ -549,6 +579,77 @@ fn a_resolver_that_blocks_does_not_stop_the_worker() {
             release.send(()).unwrap();
             let state = slow.state_changed(ConnectivityState::Connecting).await;
             assert_eq!(state, ConnectivityState::TransientFailure);
+        }
+    });
+}
+
+#[test]
+fn a_proxy_leads_to_servers_whose_names_only_it_knows() {
+    let (sender, heads) = mpsc::channel();
+    let proxy = Peer::start(move |wire| {
+        let _ = sender.send(wire.http1());
+        wire.raw(b"HTTP/1.1 200 Connection established\r\n\r\n");
+        wire.greet(&[]);
+        while let Some(call) = wire.call() {
+            let authority = call.field(":authority").unwrap();
+            wire.answer(call.stream, &authority);
+        }
+    });
+    let (address, heads) = (proxy.address.clone(), Arc::new(std::sync::Mutex::new(heads)));
+    on_both(move || {
+        let rules =
+            ProxyRules::from_environment(|name| (name == "grpc_proxy").then(|| format!("http://{address}")));
+        let caller = caller_with(Channel::builder("dns:///greeter.invalid:50051").proxy(rules.unwrap()));
+        let heads = heads.clone();
+        async move {
+            assert_eq!(say(&caller, "hello").await.unwrap(), "greeter.invalid:50051");
+            let head = heads.lock().unwrap().recv().unwrap();
+            assert!(head.starts_with("CONNECT greeter.invalid:50051 HTTP/1.1\r\n"), "{head}");
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_gets_calls_for_as_long_as_it_says_that_it_serves() {
+    // The statuses of grpc.health.v1.Health, one after the other, as they are sent here.
+    let (say_so, said) = mpsc::channel::<u8>();
+    let said = std::sync::Mutex::new(said);
+    let peer = Peer::start(move |wire| {
+        wire.greet(&[]);
+        let Some(watch) = wire.call() else { return };
+        wire.head(watch.stream);
+        while let Ok(status) = said.lock().unwrap().recv() {
+            match status {
+                0 => return,
+                1 => {
+                    wire.data(watch.stream, &[0, 0, 0, 0, 2, 8, 1]);
+                    let Some(call) = wire.call() else { return };
+                    wire.answer(call.stream, "healthy");
+                }
+                other => wire.data(watch.stream, &[0, 0, 0, 0, 2, 8, other]),
+            }
+        }
+    });
+    let target = peer.target.clone();
+    on_both(move || {
+        let builder = Channel::builder(&target)
+            .balancer(BalancerConfig::RoundRobin)
+            .default_service_config(r#"{"healthCheckConfig": {"serviceName": "test.Texts"}}"#);
+        let (caller, say_so) = (caller_with(builder), say_so.clone());
+        async move {
+            say_so.send(2).unwrap();
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::Unhealthy { .. }), "{status}");
+            say_so.send(1).unwrap();
+            assert_eq!(patient(&caller, "hello").await.unwrap(), "healthy");
+            say_so.send(2).unwrap();
+            let state = caller.channel().state_changed(ConnectivityState::Ready).await;
+            assert_eq!(state, ConnectivityState::TransientFailure);
+            // The connection goes while it does not serve, and the next one serves.
+            say_so.send(0).unwrap();
+            say_so.send(1).unwrap();
+            assert_eq!(patient(&caller, "hello").await.unwrap(), "healthy");
+            say_so.send(0).unwrap();
         }
     });
 }

@@ -28,6 +28,7 @@ use crate::bench::gate::{GivenUp, Seat, seats};
 use crate::bench::progress::{Board, Cell};
 use crate::bench::recorder::{Call, Recorder};
 use crate::bench::schedule::{Claim, Plan, Schedule, Share};
+use crate::bench::transport::Transport;
 
 /// A transport that can be driven.
 pub(crate) trait Load {
@@ -42,9 +43,9 @@ pub(crate) trait Load {
 /// The transport for these flags.
 ///
 /// # Errors
-/// If this build cannot make such calls.
+/// Flags that cannot be followed, files that cannot be read.
 pub(crate) fn load(options: &Bench) -> Result<Box<dyn Load>, String> {
-    Err(format!("cannot call {}: this build has no client", options.method_path()))
+    Ok(Box::new(Transport::new(options)?))
 }
 
 /// One worker's part of a run.
@@ -83,7 +84,6 @@ pub(crate) fn lanes(plan: Plan, board: &Arc<Board>, connections: u32, streams: u
         .collect()
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "called by the transport, which comes with the client"))]
 impl Lane {
     /// How many connections this worker opens.
     pub(crate) fn connections(&self) -> u32 {

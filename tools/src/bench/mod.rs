@@ -16,8 +16,9 @@ mod schedule;
 mod series;
 mod summary;
 mod text;
+mod transport;
 mod units;
-mod values;
+pub(crate) mod values;
 
 use std::error::Error;
 use std::fs;

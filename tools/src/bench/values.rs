@@ -98,7 +98,6 @@ enum Value {
 
 impl Entry {
     /// Adds the entry to a call's metadata.
-    #[cfg_attr(not(test), expect(dead_code, reason = "called by the transport, which comes with the client"))]
     pub(crate) fn append_to(&self, metadata: &mut Metadata) {
         append(metadata, &self.name, &self.value).expect("was valid when it was parsed");
     }

@@ -379,8 +379,8 @@ pub mod client_client {
     }
     /// Calls `golden.collisions.Client`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct ClientHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -1377,8 +1377,8 @@ pub mod handle_client_ {
     }
     /// Calls `golden.collisions.Handle`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct HandleHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -1734,8 +1734,8 @@ pub mod blocking_client_client {
     }
     /// Calls `golden.collisions.BlockingClient`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct BlockingClientHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -2110,8 +2110,8 @@ pub mod caller_client {
     }
     /// Calls `golden.collisions.Caller`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct CallerHandle {
         inner: ::corelane::client::RemoteCaller,

@@ -213,8 +213,8 @@ pub mod greeter_client {
     }
     /// Calls `golden.greeter.Greeter`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct GreeterHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -853,8 +853,8 @@ pub mod old_greeter_client {
     }
     /// Calls `golden.greeter.OldGreeter`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[deprecated]
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct OldGreeterHandle {

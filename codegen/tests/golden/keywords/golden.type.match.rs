@@ -280,8 +280,8 @@ pub mod match_client {
     }
     /// Calls `golden.type.match.Match`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct MatchHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -977,8 +977,8 @@ pub mod result_client {
     }
     /// Calls `golden.type.match.Result`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct ResultHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -1347,8 +1347,8 @@ pub mod status_client {
     }
     /// Calls `golden.type.match.Status`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct StatusHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -1714,8 +1714,8 @@ pub mod t_client {
     }
     /// Calls `golden.type.match.T`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct THandle {
         inner: ::corelane::client::RemoteCaller,
@@ -2069,8 +2069,8 @@ pub mod self_client {
     }
     /// Calls `golden.type.match.Self`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct SelfHandle {
         inner: ::corelane::client::RemoteCaller,
@@ -2407,8 +2407,8 @@ pub mod empty_client {
     impl EmptyClient {}
     /// Calls `golden.type.match.empty`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct EmptyHandle {
         inner: ::corelane::client::RemoteCaller,

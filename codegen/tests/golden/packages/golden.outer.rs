@@ -105,8 +105,8 @@ pub mod outer_service_client {
     }
     /// Calls `golden.outer.OuterService`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct OuterServiceHandle {
         inner: ::corelane::client::RemoteCaller,

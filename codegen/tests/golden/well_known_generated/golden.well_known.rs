@@ -175,8 +175,8 @@ pub mod well_known_client {
     }
     /// Calls `golden.well_known.WellKnown`, from any thread and any async runtime.
     ///
-    /// Its futures are `Send` and borrow nothing. They do their work on a worker, and nothing is sent
-    /// before they are polled.
+    /// A call goes to a worker at once. Its future is `Send` and borrows nothing; dropping it gives the
+    /// call up.
     #[derive(::core::clone::Clone, ::core::fmt::Debug)]
     pub struct WellKnownHandle {
         inner: ::corelane::client::RemoteCaller,

@@ -37,6 +37,8 @@ pub(crate) struct Feed {
     drained: Cell<bool>,
     /// The target knows that.
     closed: Cell<bool>,
+    /// The target has ended.
+    over: Cell<bool>,
     ended: Cell<bool>,
     failure: RefCell<Option<Status>>,
     waker: RefCell<Option<Waker>>,
@@ -58,6 +60,7 @@ impl Feed {
             committed: Cell::new(kept_bytes_max == 0),
             drained: Cell::new(false),
             closed: Cell::new(false),
+            over: Cell::new(false),
             ended: Cell::new(false),
             failure: RefCell::default(),
             waker: RefCell::default(),
@@ -72,6 +75,7 @@ impl Feed {
         *self.target.borrow_mut() = Some((link, key));
         self.position.set(0);
         self.closed.set(false);
+        self.over.set(false);
         self.wake();
     }
 
@@ -84,6 +88,15 @@ impl Feed {
     pub(crate) fn commit(&self) {
         // What the target does not have yet is kept until it does.
         self.committed.set(true);
+        if self.over.get() {
+            self.wake();
+        }
+    }
+
+    /// Nobody will want a request any more: the server has ended the call, and no further attempt will be made. Whoever produces
+    /// them must hear of it though nobody has read the end of the answers yet.
+    fn is_done(&self) -> bool {
+        self.ended.get() || self.over.get() && self.committed.get()
     }
 
     /// Why a request could not be sent.
@@ -161,7 +174,7 @@ where
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..MESSAGES_PER_TURN {
-            if self.feed.ended.get() {
+            if self.feed.is_done() {
                 return Poll::Ready(());
             }
             let target = self.feed.target.borrow().clone();
@@ -172,6 +185,7 @@ where
                 Poll::Pending => return self.feed.wait(cx),
                 Poll::Ready(Room::Over) => {
                     self.feed.target.take();
+                    self.feed.over.set(true);
                     continue;
                 }
                 Poll::Ready(Room::Left) => {}
@@ -242,7 +256,7 @@ where
 /// A pump that ends before its requests did ends the call: they panicked, or the worker ends.
 impl<C, S> Drop for Pump<C, S> {
     fn drop(&mut self) {
-        let unfinished = !self.feed.ended.get() && !self.feed.drained.get();
+        let unfinished = !self.feed.is_done() && !self.feed.drained.get();
         let target = self.feed.target.take();
         if let Some((link, key)) = target.filter(|_| unfinished) {
             link.with(|session, io| session.abort(io, key, Cause::RequestStream));

@@ -18,7 +18,8 @@ use super::place::{Placed, place};
 use super::plan::Plan;
 use super::pump::{Feed, Packing};
 use super::unary::{Failed, check, decide, decode, succeeded, unsendable as cause_of};
-use crate::session::{ClientLink, ClientSession, End, Opening, Origin, Outcome};
+use crate::end::{End, Outcome};
+use crate::session::{ClientLink, ClientSession, Opening, Origin};
 use crate::{Cause, Place};
 
 /// What is sent.

@@ -16,10 +16,11 @@ use corelane_wire::frame::EndStream;
 use super::place::place;
 use super::plan::Plan;
 use super::{cached, hedged};
+use crate::end::{Begun, End, Outcome};
 use crate::error::Failure;
 use crate::options::Retries;
 use crate::pool::Pool;
-use crate::session::{Begun, End, Opening, Outcome};
+use crate::session::Opening;
 use crate::time::by;
 use crate::{Cause, Idempotency, Place};
 

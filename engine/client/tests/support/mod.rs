@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
 
+pub(crate) mod failing;
 pub(crate) mod peer;
 
 use std::future::{pending, poll_fn};

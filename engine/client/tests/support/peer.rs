@@ -116,6 +116,16 @@ impl Wire {
         self.send(Kind::SETTINGS, Flags::NONE, 0, &payload);
     }
 
+    /// Reads an HTTP/1.1 request's head.
+    pub(crate) fn http1(&mut self) -> String {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && self.stream.read_exact(&mut byte).is_ok() {
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
     /// The next frame; `None` when the client is gone.
     pub(crate) fn frame(&mut self) -> Option<(Header, Vec<u8>)> {
         let mut header = [0; HEADER_LEN];

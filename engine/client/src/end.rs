@@ -1,0 +1,70 @@
+//! How a call ended, as its session tells it: what the server said, or why it said nothing.
+
+use corelane_call::{Code, Encoding, Gathered, Metadata, Status};
+use corelane_policy::resilience::Reach;
+
+use crate::Cause;
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The server said how.
+    Answered(Status),
+    /// It did not.
+    Lost(Lost),
+}
+
+impl End {
+    /// The code that it amounts to.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            End::Answered(status) => status.code(),
+            End::Lost(lost) => lost.cause.code().unwrap_or(Code::Unknown),
+        }
+    }
+}
+
+/// A call that got no status from the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Lost {
+    pub(crate) cause: Cause,
+    pub(crate) reach: Reach,
+}
+
+impl Lost {
+    pub(crate) fn new(cause: Cause) -> Lost {
+        Lost { cause, reach: Reach::MaybeExecuted }
+    }
+}
+
+/// What a unary call has come to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) end: End,
+    pub(crate) begun: Begun,
+    pub(crate) encoding: Encoding,
+    pub(crate) metadata: Metadata,
+    pub(crate) trailers: Metadata,
+    pub(crate) message: Gathered,
+}
+
+/// Whether the response has begun with a head of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    No,
+    Yes,
+}
+
+impl Outcome {
+    /// Of a call that nobody knows: its session has forgotten it.
+    pub(crate) fn gone() -> Outcome {
+        Outcome {
+            end: End::Lost(Lost::new(Cause::Cancelled)),
+            begun: Begun::No,
+            encoding: Encoding::Identity,
+            metadata: Metadata::new(),
+            trailers: Metadata::new(),
+            message: Gathered::default(),
+        }
+    }
+}
