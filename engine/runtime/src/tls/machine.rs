@@ -33,6 +33,8 @@ pub(crate) struct Machine {
     carry: Vec<u8>,
     /// What of it was consumed.
     consumed: usize,
+    /// Of the piece that was shown last where rustls has put it, so much was not consumed.
+    left: usize,
     /// A byte has come.
     begun: bool,
     /// The peer's close_notify has come.
@@ -66,7 +68,7 @@ impl Machine {
 
     fn new(rustls: Connection, until: Instant) -> Machine {
         let stage = Stage::Handshake { until };
-        Machine { rustls, stage, carry: Vec::new(), consumed: 0, begun: false, ended: false }
+        Machine { rustls, stage, carry: Vec::new(), consumed: 0, left: 0, begun: false, ended: false }
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -141,6 +143,7 @@ impl Machine {
     #[inline]
     pub(crate) fn consume(&mut self, bytes: usize) {
         if self.carry.is_empty() {
+            self.left = self.chunk().len() - bytes;
             self.rustls.reader().consume(bytes);
             return;
         }
@@ -151,14 +154,17 @@ impl Machine {
         }
     }
 
-    /// Shows more than [`unread`](Self::unread) did, which was the beginning of a frame: decrypts from the front of `input`
-    /// for it. Says how much of that was taken, and whether there is more to see now.
+    /// Shows more than [`unread`](Self::unread) did, of which at most the beginning of a frame is left: decrypts from the front of
+    /// `input` for it. Says how much of that was taken, and whether there is more to see now.
     ///
     /// # Errors
     /// As [`take`](Self::take).
     pub(crate) fn more(&mut self, input: &[u8], buffers: &Buffers) -> Result<(usize, bool), TlsError> {
-        if self.carry.is_empty() {
+        if self.left > 0 {
             self.carry_on(buffers);
+        } else if self.carry.is_empty() && !self.chunk().is_empty() {
+            // Nothing is left, and the next record came with the last one: it has not been shown yet.
+            return Ok((0, true));
         }
         let taken = if self.chunk().is_empty() { self.take(input)? } else { 0 };
         let is_more = !self.chunk().is_empty();
@@ -177,7 +183,7 @@ impl Machine {
     /// Moves the first piece behind what is carried.
     fn carry_on(&mut self, buffers: &Buffers) {
         self.carry.drain(..self.consumed);
-        self.consumed = 0;
+        (self.consumed, self.left) = (0, 0);
         let chunk = self.rustls.reader().into_first_chunk().unwrap_or_default();
         if chunk.is_empty() {
             return;
@@ -292,6 +298,23 @@ mod tests {
         assert_eq!((at, seen), (cipher.len(), 1 << 20));
         server.release(&buffers);
         assert_eq!(server.carry.capacity(), 0, "an idle connection holds no storage for frames");
+    }
+
+    #[test]
+    fn records_that_come_together_are_shown_one_after_the_other() {
+        let (mut client, mut server) = pair();
+        let buffers = Buffers::new(64, 2);
+        let mut cipher = Vec::new();
+        for text in [b"one", b"two", b"six"] {
+            client.seal(&mut text.to_vec(), &mut cipher);
+        }
+        assert_eq!(server.take(&cipher).unwrap(), cipher.len());
+        for text in [b"one", b"two", b"six"] {
+            assert_eq!(server.unread(), text);
+            server.consume(text.len());
+            let (taken, is_more) = server.more(&[], &buffers).unwrap();
+            assert_eq!((taken, is_more), (0, text != b"six"));
+        }
     }
 
     #[test]
