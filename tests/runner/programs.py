@@ -47,7 +47,7 @@ def _flags(report):
         (["serve", "--backend", "kqueue"], "kqueue"),
         (["serve", "--address", "localhost"], "localhost"),
         (["serve", "--grace", "-1"], "-1"),
-        (["bench"], "bench"),
+        (["bench"], "<TARGET>"),
         ([], "no command"),
     ]:
         _is_refused(report, ["corelane", *words], 2, text)

@@ -9,7 +9,8 @@
 mod monoio;
 
 pub(crate) use self::monoio::{
-    Accepted, Alarm, Bell, BellRope, Canceller, Listener, Socket, StdListener, probe, run, running, spawn,
+    Accepted, Alarm, Bell, BellRope, Canceller, Cord, Listener, Socket, StdListener, probe, run, running,
+    spawn,
 };
 
 use crate::error::StartError;

@@ -39,6 +39,7 @@ use corelane_wire::Instant;
 use corelane_wire::connection::{Config as WireConfig, Connection, Role};
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -128,6 +129,7 @@ fn launch<S: Session>(
 ) -> Rc<RefCell<Driver<S>>> {
     let now = worker.now();
     inbox.received_ns.set(now.as_nanos());
+    inbox.cord.get_or_init(|| socket.cord());
     let mut input = Input::new();
     // Something may have come with the end of the handshake.
     input.starved = tls.is_none();
@@ -243,6 +245,10 @@ impl<S> Drop for Task<S> {
         let mut driver = self.0.borrow_mut();
         let driver = &mut *driver;
         driver.phase = Phase::Closing;
+        if std::thread::panicking() {
+            // A receive in flight would keep the socket open in a ring that nobody drives any more.
+            driver.socket.shutdown(Shutdown::Both);
+        }
         for timer in driver.calls.take_timers() {
             driver.worker.timers.cancel(timer);
         }

@@ -199,6 +199,7 @@ impl Post {
                 let panic = WorkerPanic { index, message: message_of(&*ran.err()?) };
                 tracing::error!(%panic, "a worker died; its connections are lost, and it accepts no more");
                 kept.iter().for_each(StdListener::silence);
+                worker::bury();
                 let _ = report.send(Err(StartError::Panic(panic.clone())));
                 Some(panic)
             }

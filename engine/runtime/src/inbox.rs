@@ -7,6 +7,7 @@
 //! Invariant: while the task runs it is not woken, since monoio would put it in front of all others; it looks at its
 //! inbox once more before it ends its turn.
 
+use crate::backend::Cord;
 use corelane_memory::Key;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::task::Waker;
@@ -87,6 +88,8 @@ pub(crate) struct Inbox {
     pub(crate) quiet: Cell<bool>,
     /// A large receive buffer lies empty in a receive.
     pub(crate) reclaimable: Cell<bool>,
+    /// What ends the connection if its worker dies.
+    pub(crate) cord: OnceCell<Cord>,
 }
 
 impl Inbox {
@@ -108,6 +111,7 @@ impl Inbox {
             idle: Cell::new(false),
             quiet: Cell::new(false),
             reclaimable: Cell::new(false),
+            cord: OnceCell::new(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! Does not: know the protocol or the session; those live in [`crate::driver`], one for each connection.
 
 use crate::accept;
-use crate::backend::{self, Alarm, Bell, BellRope, Listener, StdListener};
+use crate::backend::{self, Alarm, Bell, BellRope, Cord, Listener, StdListener};
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::error::StartError;
@@ -485,6 +485,16 @@ fn uninstall() {
     // Again: a worker whose `serve` was dropped has not been closed yet.
     if let Some(worker) = worker {
         worker.home.close();
+    }
+}
+
+/// Ends the connections of this thread's worker, which has died: its runtime leaks their tasks, and peers would wait for ever
+/// for answers.
+pub(crate) fn bury() {
+    if let Some(worker) = CURRENT.with_borrow_mut(Option::take) {
+        for (_, inbox) in worker.connections.borrow().iter() {
+            inbox.cord.get().into_iter().for_each(Cord::pull);
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net as unix;
 use std::panic::resume_unwind;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// Submission entries to ask for, first wish first; a kernel that is short of memory gets the next one.
@@ -427,6 +427,15 @@ impl Socket {
         }
     }
 
+    /// A way to end it from outside, which does not keep it open.
+    pub(crate) fn cord(&self) -> Cord {
+        let stream = match &self.stream {
+            Stream::Tcp(stream) => WeakStream::Tcp(Rc::downgrade(stream)),
+            Stream::Unix(stream) => WeakStream::Unix(Rc::downgrade(stream)),
+        };
+        Cord { stream, fd: self.fd }
+    }
+
     /// shutdown(2). With [`Shutdown::Both`], operations in flight end soon; a socket that is already gone is fine.
     pub(crate) fn shutdown(&self, how: Shutdown) {
         // SAFETY: `fd` is the descriptor of `self.stream`, which owns it and closes it only when its last holder is
@@ -435,6 +444,30 @@ impl Socket {
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
         // ENOTCONN: the peer was faster.
         let _ = SockRef::from(&fd).shutdown(how);
+    }
+}
+
+/// What ends a socket whose task cannot.
+pub(crate) struct Cord {
+    stream: WeakStream,
+    fd: RawFd,
+}
+
+enum WeakStream {
+    Tcp(Weak<UnsafeCell<Tough<TcpStream>>>),
+    Unix(Weak<UnsafeCell<Tough<UnixStream>>>),
+}
+
+impl Cord {
+    /// Shuts the socket down, both ways, if it is still open.
+    pub(crate) fn pull(&self) {
+        let stream = match &self.stream {
+            WeakStream::Tcp(stream) => stream.upgrade().map(Stream::Tcp),
+            WeakStream::Unix(stream) => stream.upgrade().map(Stream::Unix),
+        };
+        if let Some(stream) = stream {
+            Socket { stream, fd: self.fd }.shutdown(Shutdown::Both);
+        }
     }
 }
 
