@@ -7,11 +7,12 @@
 //! Does not: know frames, sessions or limits.
 
 mod monoio;
+mod plain;
 
 pub(crate) use self::monoio::{
-    Accepted, Alarm, Bell, BellRope, Canceller, Cord, Listener, Socket, StdListener, probe, run, running,
-    spawn,
+    Alarm, Bell, BellRope, Canceller, Cord, Listener, Socket, probe, run, running, spawn,
 };
+pub(crate) use self::plain::{Accepted, StdListener};
 
 use crate::error::StartError;
 use std::ffi::OsStr;

@@ -19,6 +19,7 @@
 //! first poll, without a visit to the kernel's wait. Loops over operations must therefore have a budget.
 
 use super::BackendKind;
+use super::plain::{Accepted, StdListener};
 use ::monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut, Slice, SliceMut};
 use ::monoio::io::{
     AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf, OwnedWriteHalf,
@@ -133,34 +134,6 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
     drop(::monoio::spawn(future));
 }
 
-/// A listening socket as the standard library has it: made on any thread, moved to its worker.
-#[derive(Debug)]
-pub(crate) enum StdListener {
-    Tcp(std::net::TcpListener),
-    Unix(unix::UnixListener),
-}
-
-impl StdListener {
-    pub(crate) fn try_clone(&self) -> io::Result<StdListener> {
-        Ok(match self {
-            StdListener::Tcp(listener) => StdListener::Tcp(listener.try_clone()?),
-            StdListener::Unix(listener) => StdListener::Unix(listener.try_clone()?),
-        })
-    }
-
-    /// Ends listening at once, whoever still holds the socket: what waited for it in a ring holds it until the kernel has
-    /// taken the ring apart, and a dead worker's would collect connections that nobody serves. What waits in the queue is
-    /// reset.
-    ///
-    /// A Unix socket is all workers' together, so it ends with its last holder.
-    pub(crate) fn silence(&self) {
-        if let StdListener::Tcp(listener) = self {
-            // Nobody is left who could do anything about a failure.
-            let _ = SockRef::from(listener).shutdown(Shutdown::Both);
-        }
-    }
-}
-
 /// A listening socket on its worker.
 pub(crate) struct Listener {
     accepting: StdListener,
@@ -170,12 +143,6 @@ pub(crate) struct Listener {
 enum PolledListener {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// A connection that was accepted and is not yet bound to the runtime.
-pub(crate) enum Accepted {
-    Tcp(std::net::TcpStream, std::net::SocketAddr),
-    Unix(unix::UnixStream, unix::SocketAddr),
 }
 
 impl Listener {
@@ -209,22 +176,9 @@ impl Listener {
         self.accepting.silence();
     }
 
-    /// Accepts one connection, or `None` if none waits.
-    ///
-    /// # Errors
-    /// As accept(2): the listener is still good after each of them.
+    /// As [`StdListener::accept`].
     pub(crate) fn accept(&self) -> io::Result<Option<Accepted>> {
-        let accepted = match &self.accepting {
-            StdListener::Tcp(listener) => listener.accept().map(|(stream, from)| Accepted::Tcp(stream, from)),
-            StdListener::Unix(listener) => {
-                listener.accept().map(|(stream, from)| Accepted::Unix(stream, from))
-            }
-        };
-        match accepted {
-            Ok(accepted) => Ok(Some(accepted)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.accepting.accept()
     }
 }
 
