@@ -4,8 +4,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use corelane_call::{
-    AsyncInterceptor, CallParts, Codec, CompressionSwitch, Encoding, EncodingSet, Ending, Interceptor,
-    Interceptors, Metadata, Request, Response, Status, Stream, Streaming,
+    AsyncInterceptor, CallParts, Code, Codec, Encoding, EncodingSet, Ending, Interceptor, Interceptors,
+    Metadata, Request, Response, Status, Stream, Streaming,
 };
 
 use crate::call::{self, Plan, Requests};
@@ -123,14 +123,7 @@ impl Caller {
             Ok(plan) => call::unary(plan, &codec, &message).await,
             Err(status) => Err(status),
         };
-        self.after(
-            method,
-            answer,
-            |response| std::mem::take(response.trailers_mut()),
-            |response, trailers| {
-                *response.trailers_mut() = trailers;
-            },
-        )
+        self.after(method, answer, |response| Some(response.trailers_mut()))
     }
 
     /// One request, a stream of responses.
@@ -149,7 +142,7 @@ impl Caller {
             Ok(plan) => call::many(plan, &codec, Requests::One(&message)).await,
             Err(status) => Err(status),
         };
-        self.after(method, answer, |_| Metadata::new(), |_, _| {})
+        self.after(method, answer, |_| None)
     }
 
     /// A stream of requests, one response. The requests are polled by a task of their own, on this worker.
@@ -170,20 +163,12 @@ impl Caller {
         self.before(method, &mut parts).await?;
         let answer = match self.plan(method, &mut parts).await {
             Ok(plan) => {
-                let switch = parts.extensions.remove::<CompressionSwitch>();
-                let feed = call::feed(&plan, codec.clone(), requests, switch);
+                let feed = call::feed(&plan, codec.clone(), requests, &mut parts);
                 call::one_of_many(plan, &codec, feed).await
             }
             Err(status) => Err(status),
         };
-        self.after(
-            method,
-            answer,
-            |response| std::mem::take(response.trailers_mut()),
-            |response, trailers| {
-                *response.trailers_mut() = trailers;
-            },
-        )
+        self.after(method, answer, |response| Some(response.trailers_mut()))
     }
 
     /// A stream of requests, a stream of responses. The requests are polled by a task of their own, on this worker.
@@ -204,13 +189,12 @@ impl Caller {
         self.before(method, &mut parts).await?;
         let answer = match self.plan(method, &mut parts).await {
             Ok(plan) => {
-                let switch = parts.extensions.remove::<CompressionSwitch>();
-                let feed = call::feed(&plan, codec.clone(), requests, switch);
+                let feed = call::feed(&plan, codec.clone(), requests, &mut parts);
                 call::many(plan, &codec, Requests::Many(feed)).await
             }
             Err(status) => Err(status),
         };
-        self.after(method, answer, |_| Metadata::new(), |_, _| {})
+        self.after(method, answer, |_| None)
     }
 
     /// Has the interceptors look at the call.
@@ -261,40 +245,22 @@ impl Caller {
         Ok(())
     }
 
-    /// Tells the interceptors how the call ended.
+    /// Tells the interceptors how the call ended; what came last in a good answer is where `trailers` says.
     #[inline]
     fn after<T>(
         &self,
         method: Method,
         mut answer: Result<T, Status>,
-        take: impl FnOnce(&mut T) -> Metadata,
-        give: impl FnOnce(&mut T, Metadata),
+        trailers: impl FnOnce(&mut T) -> Option<&mut Metadata>,
     ) -> Result<T, Status> {
         let Some(interceptors) = &self.interceptors else { return answer };
-        let elapsed = None;
-        let path = method.path();
-        match &mut answer {
-            Ok(response) => {
-                let mut trailers = take(response);
-                let code = corelane_call::Code::Ok;
-                let mut ending =
-                    Ending { path, code, message: "", trailers: &mut trailers, peer: None, elapsed };
-                interceptors.after(&mut ending);
-                give(response, trailers);
-            }
-            Err(status) => {
-                let (code, message) = (status.code(), status.message().to_owned());
-                let trailers = status.metadata_mut();
-                interceptors.after(&mut Ending {
-                    path,
-                    code,
-                    message: &message,
-                    trailers,
-                    peer: None,
-                    elapsed,
-                });
-            }
-        }
+        let (path, mut none) = (method.path(), Metadata::new());
+        let (code, message, trailers) = match &mut answer {
+            Ok(response) => (Code::Ok, String::new(), trailers(response).unwrap_or(&mut none)),
+            Err(status) => (status.code(), status.message().to_owned(), status.metadata_mut()),
+        };
+        let message = message.as_str();
+        interceptors.after(&mut Ending { path, code, message, trailers, peer: None, elapsed: None });
         answer
     }
 }

@@ -11,7 +11,7 @@ use corelane_runtime::now;
 use corelane_wire::FieldList;
 
 use super::plan::Plan;
-use super::unary::{decode, fetch, unsendable};
+use super::unary::{cause_of, decode, fetch};
 use crate::time::by;
 use crate::{Cause, Place};
 
@@ -45,7 +45,7 @@ pub(crate) async fn unary<C: Codec>(
 ) -> Result<Response<C::Decode>, Status> {
     let mut request = Vec::new();
     encode_message(codec, message, Encoding::Identity, plan.send_max, &mut request)
-        .map_err(|status| plan.failure(unsendable(&status), None, 0).into_status(Some(status)))?;
+        .map_err(|status| plan.failure(cause_of(&status), None, 0).into_status(Some(status)))?;
     let vary = vary(&plan.metadata);
     let key = CacheKey { path: plan.path().as_bytes(), request: &request, vary: &vary };
     let leader = match cache.lookup(&key, now()) {

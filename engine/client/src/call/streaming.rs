@@ -6,21 +6,20 @@ use std::rc::Rc;
 
 use corelane_call::message::encode_message;
 use corelane_call::{
-    Codec, CompressionSwitch, Inbound, ReplyParts, Response, Source, Status, Stream, Streaming,
+    CallParts, Codec, CompressionSwitch, Inbound, ReplyParts, Response, Source, Status, Stream, Streaming,
 };
 use corelane_policy::balance::EndpointKey;
-use corelane_policy::resilience::{Committed, Decision, RetryState};
-use corelane_runtime::{now, sleep_until};
+use corelane_policy::resilience::{Committed, RetryState};
 use corelane_wire::connection::StreamKey;
 use corelane_wire::frame::EndStream;
 
 use super::place::{Placed, place};
 use super::plan::Plan;
 use super::pump::{Feed, Packing};
-use super::unary::{Failed, check, decide, decode, succeeded, unsendable as cause_of};
+use super::unary::{Failed, check, decode, succeeded, unsendable, until_next};
+use crate::Cause;
 use crate::end::{End, Outcome};
 use crate::session::{ClientLink, ClientSession, Opening, Origin};
-use crate::{Cause, Place};
 
 /// What is sent.
 pub(crate) enum Requests<'a, M> {
@@ -29,11 +28,12 @@ pub(crate) enum Requests<'a, M> {
 }
 
 /// Starts the pump of a stream of requests.
-pub(crate) fn feed<C, S>(plan: &Plan, codec: C, requests: S, switch: Option<CompressionSwitch>) -> Rc<Feed>
+pub(crate) fn feed<C, S>(plan: &Plan, codec: C, requests: S, parts: &mut CallParts) -> Rc<Feed>
 where
     C: Codec,
     S: Stream<Item = C::Encode> + 'static,
 {
+    let switch = parts.extensions.remove::<CompressionSwitch>();
     let packing = Packing { encoding: plan.encodings.send, switch, size_max: plan.send_max };
     Feed::start(requests, codec, packing, plan.local.shared.options.retry_buffer_bytes)
 }
@@ -145,19 +145,7 @@ async fn retrying<M, T>(
             }
             Err(failed) => failed,
         };
-        match decide(plan, &mut retries, &failed, requests.committed()) {
-            Decision::Fail(stop) => return Err(failed.into_status(Some(stop))),
-            Decision::TransparentRetry => {}
-            Decision::Retry { after } => {
-                avoid.extend(failed.endpoint);
-                let until = now() + after;
-                if until >= plan.deadline {
-                    sleep_until(plan.deadline).await;
-                    return Err(plan.expired(Place::Backoff, number).into_status(None));
-                }
-                sleep_until(until).await;
-            }
-        }
+        until_next(plan, &mut retries, &mut avoid, failed, requests.committed()).await?;
     }
 }
 
@@ -204,12 +192,6 @@ async fn open<C: Codec>(
         Ok(()) => Ok(placed),
         Err(status) => Err(unsendable(plan, &placed, status, number)),
     }
-}
-
-/// A request could not be encoded, or is too large.
-#[cold]
-fn unsendable(plan: &Plan, placed: &Placed, status: Status, number: u32) -> Failed {
-    Failed::here(plan.failure(cause_of(&status), Some(placed.pool.name.clone()), number), Some(status))
 }
 
 /// A call that ended before its response began.

@@ -13,7 +13,7 @@ use corelane_policy::resilience::{
 use corelane_runtime::{now, sleep_until};
 use corelane_wire::frame::EndStream;
 
-use super::place::place;
+use super::place::{Placed, place};
 use super::plan::Plan;
 use super::{cached, hedged};
 use crate::end::{Begun, End, Outcome};
@@ -108,19 +108,7 @@ pub(crate) async fn fetch<C: Codec>(plan: &Plan, codec: &C, message: &C::Encode)
     let mut retries = RetryState::new();
     let mut avoid = Vec::new();
     loop {
-        match decide(plan, &mut retries, &failed, Committed::No) {
-            Decision::Fail(stop) => return Err(failed.into_status(Some(stop))),
-            Decision::TransparentRetry => {}
-            Decision::Retry { after } => {
-                avoid.extend(failed.endpoint);
-                let until = now() + after;
-                if until >= plan.deadline {
-                    sleep_until(plan.deadline).await;
-                    return Err(plan.expired(Place::Backoff, retries.attempts() - 1).into_status(None));
-                }
-                sleep_until(until).await;
-            }
-        }
+        until_next(plan, &mut retries, &mut avoid, failed, Committed::No).await?;
         let previous = retries.previous_attempts();
         match attempt(plan, codec, message, retries.attempts(), previous, &avoid, None).await {
             Ok(got) => {
@@ -132,13 +120,35 @@ pub(crate) async fn fetch<C: Codec>(plan: &Plan, codec: &C, message: &C::Encode)
     }
 }
 
-/// What follows a failed attempt.
-pub(crate) fn decide(
+/// Waits until the attempt after a failed one may be made.
+///
+/// # Errors
+/// There is to be none: what the caller hears.
+pub(crate) async fn until_next(
     plan: &Plan,
     retries: &mut RetryState,
-    failed: &Failed,
+    avoid: &mut Vec<EndpointKey>,
+    failed: Failed,
     committed: Committed,
-) -> Decision {
+) -> Result<(), Status> {
+    let number = retries.attempts();
+    match decide(plan, retries, &failed, committed) {
+        Decision::Fail(stop) => Err(failed.into_status(Some(stop))),
+        Decision::TransparentRetry => Ok(()),
+        Decision::Retry { after } => {
+            avoid.extend(failed.endpoint);
+            let until = now() + after;
+            sleep_until(until.min(plan.deadline)).await;
+            if until >= plan.deadline {
+                return Err(plan.expired(Place::Backoff, number).into_status(None));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What follows a failed attempt.
+fn decide(plan: &Plan, retries: &mut RetryState, failed: &Failed, committed: Committed) -> Decision {
     let config = plan.settings.method.as_deref();
     let policy = config.and_then(|config| config.retry.as_ref());
     let policy = policy.filter(|_| plan.local.shared.options.retries == Retries::ByPolicy);
@@ -188,8 +198,7 @@ pub(crate) async fn attempt<C: Codec>(
         used.borrow_mut().push(placed.pool.key);
     }
     if let Err(status) = encoded {
-        let failure = plan.failure(unsendable(&status), Some(placed.pool.name.clone()), number);
-        return Err(Failed::here(failure, Some(status)));
+        return Err(unsendable(plan, &placed, status, number));
     }
     let key = placed.key;
     let answer = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx)));
@@ -208,8 +217,15 @@ pub(crate) async fn attempt<C: Codec>(
 
 /// Why a request cannot be sent.
 #[cold]
-pub(crate) fn unsendable(status: &Status) -> Cause {
+pub(crate) fn cause_of(status: &Status) -> Cause {
     if status.code() == Code::ResourceExhausted { Cause::RequestTooLarge } else { Cause::Encode }
+}
+
+/// A request could not be encoded, or is too large.
+#[cold]
+pub(crate) fn unsendable(plan: &Plan, placed: &Placed, status: Status, number: u32) -> Failed {
+    let failure = plan.failure(cause_of(&status), Some(placed.pool.name.clone()), number);
+    Failed::here(failure, Some(status))
 }
 
 /// Whether an attempt has succeeded.
