@@ -12,6 +12,7 @@ use super::turn::session_and_io;
 use super::{Driver, Phase};
 use crate::inbox::Inbox;
 use crate::session::{Io, Session};
+use corelane_wire::connection::Connection;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
@@ -45,7 +46,9 @@ impl<S: Session> Link<S> {
             driver.touched = true;
             let (session, mut io) = session_and_io!(driver);
             let result = work(session, &mut io);
-            (result, std::mem::take(&mut driver.woken))
+            // An empty one stays, with its room: the next turn has wakers again.
+            let woken = if driver.woken.is_empty() { Vec::new() } else { std::mem::take(&mut driver.woken) };
+            (result, woken)
         };
         self.inbox.notify();
         woken.drain(..).for_each(Waker::wake);
@@ -61,10 +64,14 @@ impl<S: Session> Link<S> {
         look(&mut self.driver.borrow_mut().session)
     }
 
-    /// Whether two links lead to the same connection.
-    #[must_use]
-    pub fn is_same(&self, other: &Link<S>) -> bool {
-        Rc::ptr_eq(&self.driver, &other.driver)
+    /// Lets `look` use the protocol alone; `None` once the connection is over. Nothing is written for it.
+    ///
+    /// # Panics
+    /// Within `work` of the same link.
+    #[inline]
+    pub fn wire<R>(&self, look: impl FnOnce(&Connection) -> R) -> Option<R> {
+        let driver = self.driver.borrow();
+        (driver.phase == Phase::Open).then(|| look(&driver.wire))
     }
 }
 
