@@ -203,6 +203,14 @@ impl Local {
         }
     }
 
+    /// Whether calls that were picked for `pool` before may still go there.
+    pub(crate) fn takes_calls(self: &Rc<Self>, pool: &Pool) -> bool {
+        if self.shared.version() != self.version.get() {
+            self.update();
+        }
+        !self.shutdown.get() && pool.is_ready()
+    }
+
     /// A call was sent there.
     #[inline]
     pub(crate) fn started(&self, now: Instant, key: EndpointKey) {

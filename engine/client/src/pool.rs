@@ -17,6 +17,7 @@ use corelane_policy::balance::{EndpointKey, Readiness};
 use corelane_policy::resilience::Backoff;
 use corelane_runtime::{Address, now, sleep, sleep_until, spawn_local};
 use corelane_wire::Instant;
+use corelane_wire::connection::Connection;
 
 use crate::Cause;
 use crate::connect::connect;
@@ -125,6 +126,10 @@ impl Pool {
         })
     }
 
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.get() == Readiness::Ready
+    }
+
     /// What went wrong last.
     pub(crate) fn failure(&self) -> Cause {
         let known = self.failure.borrow().clone();
@@ -192,10 +197,8 @@ impl Pool {
         match queued {
             Turn::Newcomer => self.hits.set(self.hits.get() + 1),
             // Whoever frees a stream calls one; where there is room for more, those called pass it on.
-            Turn::Called if link.with(|_, io| io.wire.open_capacity()).is_some_and(|room| room > 0) => {
-                if let Some(next) = self.waiters.call_one() {
-                    next.wake();
-                }
+            Turn::Called if link.wire(Connection::open_capacity).is_some_and(|room| room > 0) => {
+                self.waiters.pass_on();
             }
             Turn::Called => {}
         }
@@ -210,7 +213,7 @@ impl Pool {
         let (mut used, mut allowed) = (0, 0);
         for pooled in &*links {
             let calls = u64::from(pooled.standing.calls());
-            let room = pooled.link.with(|_, io| io.wire.open_capacity()).unwrap_or(0);
+            let room = pooled.link.wire(Connection::open_capacity).unwrap_or(0);
             used += calls;
             allowed += calls + u64::try_from(room).unwrap_or(u64::from(u32::MAX));
         }
@@ -394,7 +397,7 @@ impl Pool {
         self.opened.set(self.opened.get() + 1);
         self.backoff.borrow_mut().reset();
         *self.failure.borrow_mut() = None;
-        let room = made.link.with(|_, io| io.wire.open_capacity()).unwrap_or(0);
+        let room = made.link.wire(Connection::open_capacity).unwrap_or(0);
         let standing = made.standing.clone();
         self.links.borrow_mut().push(made);
         self.set_state(Readiness::Ready);

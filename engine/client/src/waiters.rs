@@ -72,6 +72,13 @@ impl Waiters {
         }
     }
 
+    /// Wakes the first, whose turn it is now.
+    pub(crate) fn pass_on(&self) {
+        if let Some(next) = self.call_one() {
+            next.wake();
+        }
+    }
+
     /// Calls all.
     pub(crate) fn call_all(&self) {
         // No more than wait now: who comes back is not called again.
@@ -117,11 +124,7 @@ impl Drop for Wait {
     fn drop(&mut self) {
         match self.ticket.turn.replace(Turn::Gone) {
             Turn::Waiting => self.waiters.waiting.set(self.waiters.waiting.get() - 1),
-            Turn::Called => {
-                if let Some(next) = self.waiters.call_one() {
-                    next.wake();
-                }
-            }
+            Turn::Called => self.waiters.pass_on(),
             Turn::Gone => {}
         }
     }

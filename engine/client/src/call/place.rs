@@ -59,6 +59,38 @@ impl Drop for Placed {
     }
 }
 
+/// A turn in a pool's line. The pool was picked when the call came into line, and is not picked anew while it takes calls: calls
+/// that hand turns to each other and go elsewhere would keep each other waiting. Whoever does not use its turn gives it to the
+/// next, or nobody would hear of the free stream.
+struct Called(Option<Rc<Pool>>);
+
+impl Called {
+    /// What a call that has come to `pool` is there; a turn elsewhere is given up.
+    #[inline]
+    fn at(&mut self, pool: &Rc<Pool>) -> Turn {
+        match &self.0 {
+            None => return Turn::Newcomer,
+            Some(called) if Rc::ptr_eq(called, pool) => return Turn::Called,
+            Some(_) => *self = Called(None),
+        }
+        Turn::Newcomer
+    }
+
+    #[inline]
+    fn use_up(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Called {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(pool) = &self.0 {
+            pool.waiters.pass_on();
+        }
+    }
+}
+
 /// Opens a stream for an attempt with `open`, wherever the policy picks. `avoid` are endpoints of earlier attempts.
 pub(crate) async fn place(
     plan: &Plan,
@@ -66,12 +98,17 @@ pub(crate) async fn place(
     avoid: &[EndpointKey],
     mut open: impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
 ) -> Result<Placed, Failure> {
-    let mut queued = Turn::Newcomer;
+    let mut turn = Called(None);
+    let mut line: Option<Rc<Pool>> = None;
     // Endpoints whose breakers are open, besides those to be avoided.
     let mut blocked: Vec<EndpointKey> = Vec::new();
     loop {
         let call = Call { hash: plan.hash, avoid: if blocked.is_empty() { avoid } else { &blocked } };
-        let (wait, at) = match plan.local.pick(now(), &call) {
+        let picked = match line.take().filter(|pool| plan.local.takes_calls(pool)) {
+            Some(pool) => Picked::Pool(pool),
+            None => plan.local.pick(now(), &call),
+        };
+        let wait = match picked {
             Picked::Pool(pool) => {
                 let watch = match plan.local.admit(&pool, plan.path(), now()) {
                     Ok(watch) => watch,
@@ -86,11 +123,12 @@ pub(crate) async fn place(
                         continue;
                     }
                 };
-                let taken = pool.take(queued, |link| {
+                let taken = pool.take(turn.at(&pool), |link| {
                     link.with(|session, io| open(session, io, &pool)).unwrap_or(Err(Unopened::Leaving))
                 });
                 match taken {
                     Taken::Yes(link, key) => {
+                        turn.use_up();
                         plan.local.started(now(), pool.key);
                         let (local, settled) = (plan.local.clone(), false);
                         return Ok(Placed {
@@ -105,12 +143,15 @@ pub(crate) async fn place(
                     }
                     Taken::Full => {
                         plan.local.watched(&pool.name, watch, None, now());
-                        (join(plan, &pool.waiters, attempt)?, Place::Queue)
+                        turn.use_up();
+                        let wait = join(plan, &pool.waiters, attempt)?;
+                        line = Some(pool);
+                        wait
                     }
                     // Its connection has just gone; the next pick knows.
                     Taken::None => {
                         plan.local.watched(&pool.name, watch, None, now());
-                        (join(plan, &plan.local.waiting, attempt)?, Place::Connecting)
+                        join(plan, &plan.local.waiting, attempt)?
                     }
                 }
             }
@@ -119,17 +160,15 @@ pub(crate) async fn place(
             {
                 return Err(plan.failure(cause, endpoint, attempt));
             }
-            Picked::Wait | Picked::Failed(..) => {
-                (join(plan, &plan.local.waiting, attempt)?, Place::Connecting)
-            }
+            Picked::Wait | Picked::Failed(..) => join(plan, &plan.local.waiting, attempt)?,
         };
+        // Before the wait: a turn that was not used is another's now.
+        turn = Called(None);
         if by(plan.deadline, wait).await.is_none() {
+            let at = if line.is_some() { Place::Queue } else { Place::Connecting };
             return Err(plan.expired(at, attempt));
         }
-        queued = match at {
-            Place::Queue => Turn::Called,
-            _ => Turn::Newcomer,
-        };
+        turn.0.clone_from(&line);
     }
 }
 
