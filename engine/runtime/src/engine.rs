@@ -3,17 +3,17 @@
 use crate::backend::{self, BACKEND_VARIABLE, BackendKind, BellRope, Choice, StdListener};
 use crate::config::Config;
 use crate::cores;
-use crate::error::{StartError, WorkerPanic, message_of};
+use crate::error::{StartError, WorkerPanic};
 use crate::home::{Home, Rejected};
 use crate::listen::{self, Address, Bound};
+use crate::panic::guard;
 use crate::session::{CloseReason, Io, PeerInfo, Session, SessionFactory};
-use crate::worker::{self, Seed};
+use crate::worker::{self, Position, Seed};
 use corelane_observe::{ShardSet, WorkerCounters};
 use corelane_wire::connection::Event;
 use corelane_wire::frame::HEADER_LEN;
 use std::future::Future;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
@@ -95,7 +95,8 @@ where
     let listeners = deal(bound, plan.len());
     for ((index, core), listeners) in plan.iter().copied().enumerate().zip(listeners) {
         let (config, counters) = (config.clone(), counters.clone());
-        let post = Post { index, core, kind: choice.kind, config, listeners, counters };
+        let position = Position { index, count: plan.len() };
+        let post = Post { position, core, kind: choice.kind, config, listeners, counters };
         // What was started before is drained by the handle's drop.
         handle.workers.push(post.start(factory.clone(), report.clone())?);
     }
@@ -163,7 +164,7 @@ fn deal(bound: Vec<Bound>, workers: usize) -> Vec<Vec<StdListener>> {
 
 /// A worker before its thread exists.
 struct Post {
-    index: usize,
+    position: Position,
     core: Option<usize>,
     kind: BackendKind,
     config: Config,
@@ -181,7 +182,7 @@ impl Post {
         F: SessionFactory,
         M: Fn(usize) -> F + Send + Sync + 'static,
     {
-        let index = self.index;
+        let index = self.position.index;
         let set_up = |source| StartError::Worker { index, source };
         let (rope, bell) = BellRope::pair().map_err(set_up)?;
         let home = Arc::new(Home::new(rope));
@@ -193,10 +194,10 @@ impl Post {
         let thread = thread::Builder::new().name(format!("corelane-{index}")).spawn({
             let home = home.clone();
             move || {
-                let ran = catch_unwind(AssertUnwindSafe(|| self.run(&*factory, home.clone(), bell, &report)));
+                let ran = guard(|| self.run(&*factory, home.clone(), bell, &report));
                 // Whoever has a job for a worker that died, or never lived, must hear of it.
                 home.close();
-                let panic = WorkerPanic { index, message: message_of(&*ran.err()?) };
+                let panic = WorkerPanic { index, message: ran.err()?.message().to_owned() };
                 tracing::error!(%panic, "a worker died; its connections are lost, and it accepts no more");
                 kept.iter().for_each(StdListener::silence);
                 worker::bury();
@@ -219,7 +220,7 @@ impl Post {
         F: SessionFactory,
         M: Fn(usize) -> F,
     {
-        let index = self.index;
+        let index = self.position.index;
         if let Some(core) = self.core {
             cores::pin(core);
         }
@@ -232,6 +233,7 @@ impl Post {
                 wire: self.config.wire,
                 tls: self.config.tls,
                 counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
+                position: self.position,
             };
             let prepared = worker::prepare(seed, bell, self.listeners)
                 .map_err(|source| StartError::Worker { index, source })?;
@@ -468,6 +470,7 @@ pub async fn run_local<F: SessionFactory>(
         wire: config.wire,
         tls: config.tls,
         counters: counters.writer(0).expect("only here is it taken"),
+        position: Position { index: 0, count: 1 },
     };
     let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;
     prepared.install()?;

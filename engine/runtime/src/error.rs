@@ -2,7 +2,6 @@
 
 use crate::listen::Address;
 use corelane_wire::connection::ConfigError;
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -113,10 +112,3 @@ impl fmt::Display for WorkerPanic {
 }
 
 impl Error for WorkerPanic {}
-
-/// What a panic said.
-pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(owned).unwrap_or("it did not say why").to_owned()
-}

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::timers::{Sleeper, Target};
-use crate::worker::{self, Worker};
+use crate::worker::{self, Position, Worker};
 use corelane_memory::TimerKey;
 use corelane_observe::{WorkerCounters, Writer};
 use corelane_wire::Instant;
@@ -25,6 +25,15 @@ pub(crate) fn here(what: &str) -> Rc<Worker> {
 #[must_use]
 pub fn counters() -> Rc<Writer<WorkerCounters>> {
     here("counters").counters.clone()
+}
+
+/// Which of its engine's workers this is.
+///
+/// # Panics
+/// Off a worker.
+#[must_use]
+pub fn position() -> Position {
+    here("position").position
 }
 
 /// The time of this turn, on the worker's own clock: what the connection's events and deadlines are counted with.

@@ -27,6 +27,7 @@ mod home;
 mod inbox;
 pub mod limits;
 mod listen;
+mod panic;
 mod session;
 mod signal;
 mod spawn;
@@ -42,13 +43,15 @@ pub use dial::{DialError, DialOptions, Dialed, dial};
 pub use driver::Link;
 pub use engine::{Drainer, Handle, LocalListener, Spawner, run_local, start, start_clients};
 pub use error::{StartError, WorkerPanic};
-pub use helpers::{Sleep, clock, counters, now, seed, sleep, sleep_until, yield_now};
+pub use helpers::{Sleep, clock, counters, now, position, seed, sleep, sleep_until, yield_now};
 pub use home::Rejected;
 pub use limits::{Limits, Memory};
 pub use listen::{Address, PortSharing};
+pub use panic::{Panic, guard};
 pub use session::{CloseReason, Io, PeerInfo, Session, SessionFactory};
 pub use spawn::spawn_local;
 pub use tls::{
     CertificateFault, ClientAuth, ClientTls, ClientTlsBuilder, ServerTls, ServerTlsBuilder, TlsConfigError,
     TlsError,
 };
+pub use worker::Position;

@@ -61,8 +61,12 @@ impl From<SocketAddr> for Address {
 impl FromStr for Address {
     type Err = AddrParseError;
 
-    /// `host:port` with a literal IP address, `unix:/path` or `unix:///path`.
+    /// `host:port` with a literal IP address, `unix:/path` or `unix:///path`, `unix-abstract:name` for a name that is in no
+    /// directory.
     fn from_str(text: &str) -> Result<Address, AddrParseError> {
+        if let Some(name) = text.strip_prefix("unix-abstract:") {
+            return Ok(Address::Unix(format!("\0{name}").into()));
+        }
         match text.strip_prefix("unix:") {
             Some(path) => Ok(Address::Unix(path.strip_prefix("//").unwrap_or(path).into())),
             None => text.parse().map(Address::Tcp),
@@ -74,7 +78,10 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Unix(path) => match path.to_string_lossy().strip_prefix('\0') {
+                Some(name) => write!(f, "unix-abstract:{name}"),
+                None => write!(f, "unix:{}", path.display()),
+            },
         }
     }
 }

@@ -5,13 +5,12 @@
 //!
 //! Invariant: a spawned task is dropped, finished or not, before its worker ends; its panic is its own.
 
-use crate::error::message_of;
 use crate::helpers::here;
 use crate::home::{Home, Letter};
+use crate::panic::guard;
 use crate::worker::{self, Worker};
 use corelane_memory::Key;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -96,13 +95,13 @@ impl<F: Future<Output = ()>> Spawned<F> {
         let (flag, waker) = self.enlisted.as_ref().expect("it was enlisted just now");
         // Noted before the poll, so that a wake during the poll counts. A swap: see `CallWaker::take`.
         flag.woken.swap(false, Ordering::Acquire);
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(waker))));
+        let polled = guard(|| future.as_mut().poll(&mut Context::from_waker(waker)));
         match polled {
             Ok(Poll::Pending) if !is_last => return Poll::Pending,
             Ok(_) => {}
             Err(panic) => {
                 self.worker.counters.panics.increment();
-                tracing::error!(panic = message_of(&*panic), "a spawned task panicked");
+                tracing::error!(panic = panic.message(), "a spawned task panicked");
             }
         }
         self.end();
@@ -114,9 +113,9 @@ impl<F> Spawned<F> {
     fn end(&mut self) {
         // The future goes first: it may wake itself while it is dropped.
         if let Some(future) = self.future.take()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future)))
+            && let Err(panic) = guard(|| drop(future))
         {
-            tracing::error!(panic = message_of(&*panic), "a spawned task panicked while it was dropped");
+            tracing::error!(panic = panic.message(), "a spawned task panicked while it was dropped");
         }
         if let Some((waker, _)) = self.enlisted.take() {
             self.worker.strike(waker.task);

@@ -11,10 +11,10 @@ use crate::backend::{self, Alarm, Bell, BellRope, Cord, Listener, StdListener};
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::error::StartError;
-use crate::error::message_of;
 use crate::home::{Home, Job, Letter};
 use crate::inbox::{Due, Inbox, Origin, signal};
 use crate::limits::{Limits, RECLAIM_SCAN, SPAWNED_MAX, SWEEP};
+use crate::panic::guard;
 use crate::session::SessionFactory;
 use crate::signal::Signal;
 use crate::ticker::Ticker;
@@ -29,7 +29,6 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -78,9 +77,18 @@ pub(crate) fn wake_task_here(home: u64, task: Key) -> bool {
 
 /// Does a foreign thread's job. A panic in it is its own.
 fn run(job: Job) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
-        tracing::error!(panic = message_of(&*panic), "a job panicked");
+    if let Err(panic) = guard(job) {
+        tracing::error!(panic = panic.message(), "a job panicked");
     }
+}
+
+/// Which of its engine's workers one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// From 0.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// What a worker is made from.
@@ -91,11 +99,13 @@ pub(crate) struct Seed {
     pub(crate) tls: Option<ServerTls>,
     pub(crate) receive_bytes: usize,
     pub(crate) counters: Writer<WorkerCounters>,
+    pub(crate) position: Position,
 }
 
 /// See the module.
 pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
+    pub(crate) position: Position,
     pub(crate) limits: Limits,
     wire: WireConfig,
     tls: Option<ServerTls>,
@@ -146,6 +156,7 @@ impl Worker {
             buffers: Buffers::new(seed.receive_bytes, seed.limits.receive_buffers_max.max(2)),
             connections: RefCell::new(Slab::new(seed.limits.connections_max)),
             home: seed.home,
+            position: seed.position,
             limits: seed.limits,
             wire: seed.wire,
             tls: seed.tls,

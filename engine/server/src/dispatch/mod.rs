@@ -6,7 +6,6 @@
 //!
 //! Does not: own calls; the session does. Invariant: user code runs inside [`guard`], outside of any borrow of ours.
 
-mod panic;
 mod slots;
 mod streaming;
 mod typed;
@@ -18,7 +17,7 @@ use std::task::Context;
 use corelane_call::{CallParts, Codec, Encoding, Inbound, Metadata, Request, Status, Streaming, message};
 use corelane_wire::grpc::Message;
 
-pub(crate) use panic::{Panic, guard};
+pub(crate) use corelane_runtime::{Panic, guard};
 pub(crate) use streaming::StreamedReply;
 pub(crate) use typed::Typed;
 pub(crate) use unary::SingleReply;

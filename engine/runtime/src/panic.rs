@@ -1,28 +1,40 @@
-//! A panic in user code becomes an error of its call: it unwinds to here and no further.
+//! A panic in code that is not ours becomes an error of the call or task that it came from: it unwinds to here and no further.
 //!
-//! Does not: tell the peer what went wrong; that goes to the log. Needs `panic = "unwind"`, which is why no profile of ours
-//! aborts.
+//! Does not: tell a peer what went wrong; that goes to the log. Needs `panic = "unwind"`, which is why no profile of ours aborts.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a panic said.
 #[derive(Debug)]
-pub(crate) struct Panic(String);
+pub struct Panic(String);
 
 impl Panic {
+    /// What `payload` says.
+    #[cold]
+    pub(crate) fn of(payload: Box<dyn Any + Send>) -> Panic {
+        Panic(text(payload))
+    }
+
     /// The panic's text, for the log.
-    pub(crate) fn message(&self) -> &str {
+    #[must_use]
+    pub fn message(&self) -> &str {
         &self.0
     }
 }
 
-/// Runs user code.
+/// Runs code that is not ours. What it touches must be sound to use after it was left half way.
 ///
-/// What `body` touches must be sound to use after it was left half way: homes are vacated, calls are ended.
+/// ```
+/// let order = corelane_runtime::guard(|| -> u32 { panic!("no order {}", 7) });
+/// assert_eq!(order.unwrap_err().message(), "no order 7");
+/// ```
+///
+/// # Errors
+/// What the panic said.
 #[inline]
-pub(crate) fn guard<T>(body: impl FnOnce() -> T) -> Result<T, Panic> {
-    catch_unwind(AssertUnwindSafe(body)).map_err(|payload| Panic(text(payload)))
+pub fn guard<T>(body: impl FnOnce() -> T) -> Result<T, Panic> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(Panic::of)
 }
 
 #[cold]
