@@ -75,6 +75,13 @@ impl Gathered {
         Gathered { bytes }
     }
 
+    /// Octets that came.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a message without octets is `Missing`")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The storage, for the next message.
     #[must_use]
     pub fn into_storage(self) -> Vec<u8> {

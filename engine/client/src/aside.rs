@@ -67,9 +67,7 @@ impl Source for Reader {
     fn abandoned(&self) {
         if let Some((link, key, _)) = self.place.get() {
             self.standing.aside(-1);
-            if link.with(|session, io| session.give_up(io, *key)).is_none() {
-                link.session(|session| session.forget(*key));
-            }
+            ClientSession::release(link, *key);
         }
     }
 }

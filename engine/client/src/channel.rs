@@ -6,7 +6,6 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use corelane_call::Status;
@@ -16,8 +15,7 @@ use corelane_policy::config::{BalancerConfig, ProxyRules, Security, ServiceConfi
 use corelane_policy::resilience::{
     Backoff, BackoffConfig, BreakerConfig, BreakerFigures, BreakerMode, RateLimit, RateLimitConfig,
 };
-use corelane_runtime::{ClientTls, TlsConfigError};
-use corelane_wire::Instant;
+use corelane_runtime::{ClientTls, Position, TlsConfigError};
 
 use crate::guard::BreakerEvent;
 use crate::keepalive::{KeepaliveConfig, TIME_MIN};
@@ -26,7 +24,6 @@ use crate::options::{Options, ResolverConfig, Retries, USER_AGENT};
 use crate::pool::PoolFigures;
 use crate::resolve::Resolve;
 use crate::shared::Shared;
-use crate::time::by;
 use crate::{BuildError, ConnectivityState, Failure, Method};
 
 /// A client's view of a service, on one worker: resolves, balances, pools, retries. A clone shares everything.
@@ -93,11 +90,11 @@ impl Channel {
                 Picked::Wait => {}
                 Picked::Failed(cause, endpoint) => {
                     let elapsed = corelane_runtime::now().since(began);
-                    let failure = Failure { cause, endpoint, attempt: 0, elapsed, stop: None };
+                    let failure = Failure { cause, endpoint, attempt: 0, elapsed, before: None, stop: None };
                     return Err(failure.into_status(None));
                 }
             }
-            by(Instant::MAX, wait).await;
+            wait.await;
         }
     }
 
@@ -509,14 +506,8 @@ impl SharedChannel {
         if let Some(local) = known.filter(|local| Arc::ptr_eq(&local.shared, &self.shared)) {
             return Channel { local };
         }
-        static WORKERS: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            // Relaxed: only that workers differ matters.
-            static INDEX: usize = WORKERS.fetch_add(1, Ordering::Relaxed);
-        }
-        let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let worker = Worker { index: INDEX.with(|index| index % count), count };
-        let local = Local::new(&self.shared, worker);
+        let Position { index, count } = corelane_runtime::position();
+        let local = Local::new(&self.shared, Worker { index, count });
         LOCALS.with_borrow_mut(|locals| {
             locals.retain(|_, local| local.strong_count() > 0);
             locals.insert(key, Rc::downgrade(&local));

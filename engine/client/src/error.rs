@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelane_call::{Code, Status};
+use corelane_call::{Code, GatherError, Status};
 use corelane_wire::frame::ErrorCode;
 
 /// A channel that cannot be made.
@@ -206,7 +206,12 @@ pub enum Cause {
     /// Response headers or trailers over the limit.
     HeadersTooLarge,
     /// A response that is larger than the method or the caller allows.
-    ResponseTooLarge,
+    ResponseTooLarge {
+        /// Octets that it announced; `None` where they were too many only once they were decompressed.
+        len: Option<u32>,
+        /// Octets that are accepted.
+        max: usize,
+    },
     /// A response that cannot be decompressed or decoded.
     Decode,
     /// The server said so itself.
@@ -240,11 +245,11 @@ impl Cause {
             | Cause::RateLimited { .. }
             | Cause::RequestTooLarge
             | Cause::HeadersTooLarge
-            | Cause::ResponseTooLarge => Code::ResourceExhausted,
+            | Cause::ResponseTooLarge { .. } => Code::ResourceExhausted,
             Cause::Deadline(_) => Code::DeadlineExceeded,
             Cause::Cancelled | Cause::RequestStream => Code::Cancelled,
             Cause::Reset { code } => Code::from_error_code(*code),
-            Cause::HttpStatus(status) => of_http_status(*status),
+            Cause::HttpStatus(status) => Code::from_http_status(*status),
             Cause::Protocol { .. }
             | Cause::Encoding(_)
             | Cause::Encode
@@ -257,15 +262,16 @@ impl Cause {
     }
 }
 
-/// http-grpc-status-mapping.md.
-fn of_http_status(status: u16) -> Code {
-    match status {
-        400 => Code::Internal,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::Unimplemented,
-        429 | 502 | 503 | 504 => Code::Unavailable,
-        _ => Code::Unknown,
+/// Why what came is not one message.
+impl From<GatherError> for Cause {
+    fn from(error: GatherError) -> Cause {
+        match error {
+            GatherError::Missing => Cause::MissingMessage,
+            GatherError::Cut => Cause::CutMessage,
+            GatherError::Extra => Cause::ExtraMessage,
+            GatherError::TooLarge { len, max } => Cause::ResponseTooLarge { len: Some(len), max },
+            GatherError::BadFlag(_) => Cause::Protocol { reason: error.to_string().into() },
+        }
     }
 }
 
@@ -327,7 +333,12 @@ impl fmt::Display for Cause {
             }
             Cause::CutMessage => f.write_str("the response ended in the middle of a message"),
             Cause::HeadersTooLarge => f.write_str("the response's headers or trailers are over the limit"),
-            Cause::ResponseTooLarge => f.write_str("the response is too large"),
+            Cause::ResponseTooLarge { len: Some(len), max } => {
+                write!(f, "the response has {len} bytes, and {max} are accepted")
+            }
+            Cause::ResponseTooLarge { len: None, max } => {
+                write!(f, "the response has more than the {max} bytes that are accepted")
+            }
             Cause::Decode => f.write_str("the response cannot be decoded"),
             Cause::Server => f.write_str("the server answered with this status"),
         }
@@ -356,6 +367,8 @@ pub struct Failure {
     pub attempt: u32,
     /// How long the call took.
     pub elapsed: Duration,
+    /// What had gone wrong before: the attempt that was to be made again, or the connection that was waited for.
+    pub before: Option<Arc<Failure>>,
     /// Why it was not tried again, where that is not a matter of course.
     pub stop: Option<corelane_policy::resilience::Stop>,
 }
@@ -369,7 +382,7 @@ impl Failure {
 
     /// Of a call that came nowhere.
     pub(crate) fn at_once(cause: Cause) -> Failure {
-        Failure { cause, endpoint: None, attempt: 0, elapsed: Duration::ZERO, stop: None }
+        Failure { cause, endpoint: None, attempt: 0, elapsed: Duration::ZERO, before: None, stop: None }
     }
 
     /// The status of a call that failed so. `status` has the code and what else is known of it, where the cause does not say.
@@ -399,7 +412,11 @@ impl fmt::Display for Failure {
         if let Some(stop) = self.stop {
             write!(f, ", not tried again: {stop}")?;
         }
-        f.write_str(")")
+        f.write_str(")")?;
+        match &self.before {
+            Some(before) => write!(f, "; before that: {before}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -415,8 +432,9 @@ fn rounded(elapsed: Duration) -> Duration {
     Duration::from_nanos(u64::try_from(nanos / step * step).unwrap_or(u64::MAX))
 }
 
+/// Its source is what had gone wrong before.
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        None
+        self.before.as_deref().map(|before| before as _)
     }
 }

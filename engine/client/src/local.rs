@@ -15,8 +15,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use corelane_call::{Code, Metadata};
-use corelane_policy::balance::{Call, EndpointKey, LoadReport, Pick, Picker, Readiness, Worker};
-use corelane_runtime::{Address, now, sleep, spawn_local};
+use corelane_policy::balance::{Call, EndpointKey, LoadReport, Pick, Picker, Readiness, Worker, hash_of};
+use corelane_runtime::{now, sleep, spawn_local};
 use corelane_wire::Instant;
 
 use crate::call::{Cache, Kept};
@@ -211,6 +211,15 @@ impl Local {
         !self.shutdown.get() && pool.is_ready()
     }
 
+    /// Why no endpoint is ready, as far as that is known: the name, or one of the endpoints.
+    pub(crate) fn trouble(&self) -> Option<(Cause, Option<Arc<str>>)> {
+        if let Resolution::Failed(cause) = self.shared.resolution() {
+            return Some((cause, None));
+        }
+        let pools = self.pools.borrow();
+        pools.iter().flatten().find_map(|pool| Some((pool.trouble()?, Some(pool.name.clone()))))
+    }
+
     /// A call was sent there.
     #[inline]
     pub(crate) fn started(&self, now: Instant, key: EndpointKey) {
@@ -252,9 +261,9 @@ impl Local {
         }
     }
 
-    /// The metadata that the policy hashes.
-    pub(crate) fn hash_header(&self) -> Option<String> {
-        self.picker.borrow().hash_header().map(str::to_owned)
+    /// The hash of a call, if the policy goes by one that its metadata have.
+    pub(crate) fn hash(&self, metadata: &Metadata) -> Option<u64> {
+        metadata.get_bytes(self.picker.borrow().hash_header()?).map(hash_of)
     }
 
     /// Asks the guards of an endpoint whether a call may go there; if not, when it may.
@@ -316,7 +325,7 @@ impl Local {
             for endpoint in endpoints.iter() {
                 let place = &mut pools[endpoint.key().slot()];
                 if place.is_none()
-                    && let Some(address) = address(&endpoint.info().address)
+                    && let Ok(address) = endpoint.info().address.parse()
                 {
                     *place = Some(Pool::new(self, endpoint.key(), endpoint.info().address.clone(), address));
                 }
@@ -444,11 +453,8 @@ impl Local {
             return;
         }
         for pool in pools {
-            let before = now
-                .as_nanos()
-                .checked_sub(u64::try_from(options.surplus_idle.as_nanos()).unwrap_or(u64::MAX));
             pool.shrink(options.connections_min, |standing| {
-                before.is_some_and(|before| standing.idle_since().as_nanos() <= before)
+                now.since(standing.idle_since()) >= options.surplus_idle
             });
         }
     }
@@ -498,13 +504,5 @@ async fn tidy(weak: Weak<Local>) {
             Some(local) => local.tidy(),
             None => return,
         }
-    }
-}
-
-/// An endpoint's address as the runtime takes it.
-pub(crate) fn address(text: &str) -> Option<Address> {
-    match text.strip_prefix("unix-abstract:") {
-        Some(name) => Some(Address::Unix(format!("\0{name}").into())),
-        None => text.parse().ok(),
     }
 }

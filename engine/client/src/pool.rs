@@ -71,6 +71,8 @@ pub(crate) struct Pool {
     preferred: Cell<usize>,
     dialing: Cell<usize>,
     backoff: RefCell<Backoff>,
+    /// When it may grow again: later after each connection more that could not be made.
+    grow_after: Cell<Instant>,
     /// Why the last attempt failed.
     failure: RefCell<Option<Cause>>,
     /// Calls that wait for a stream.
@@ -112,6 +114,7 @@ impl Pool {
             preferred: Cell::new(0),
             dialing: Cell::new(0),
             backoff: RefCell::new(backoff),
+            grow_after: Cell::new(Instant::from_nanos(0)),
             failure: RefCell::default(),
             waiters: Rc::default(),
             guards: Guards::default(),
@@ -130,10 +133,14 @@ impl Pool {
         self.state.get() == Readiness::Ready
     }
 
-    /// What went wrong last.
+    /// What went wrong last, if it has not gone well since.
+    pub(crate) fn trouble(&self) -> Option<Cause> {
+        self.failure.borrow().clone()
+    }
+
+    /// As `trouble`, for a pool that nobody has got a connection of.
     pub(crate) fn failure(&self) -> Cause {
-        let known = self.failure.borrow().clone();
-        known.unwrap_or_else(|| Cause::Connect { reason: "no attempt has succeeded yet".into() })
+        self.trouble().unwrap_or_else(|| Cause::Connect { reason: "no attempt has succeeded yet".into() })
     }
 
     pub(crate) fn figures(&self) -> PoolFigures {
@@ -233,7 +240,9 @@ impl Pool {
     fn may_grow(&self) -> bool {
         let is_below_max =
             |local: Rc<Local>| self.links.borrow().len() < local.shared.options.connections_max;
-        self.dialing.get() == 0 && self.local.upgrade().is_some_and(is_below_max)
+        self.dialing.get() == 0
+            && self.local.upgrade().is_some_and(is_below_max)
+            && now() >= self.grow_after.get()
     }
 
     /// Connects, unless that is done or under way.
@@ -252,8 +261,14 @@ impl Pool {
             match purpose {
                 Purpose::First => Pool::dial_until_ready(pool).await,
                 Purpose::More => {
-                    if let Some(made) = Pool::dial_once(&pool).await {
-                        Pool::watch(pool, made).await;
+                    let began = now();
+                    match Pool::dial_once(&pool).await {
+                        Some(made) => Pool::watch(pool, made).await,
+                        None => {
+                            if let Some(pool) = pool.upgrade() {
+                                pool.growth_failed(began);
+                            }
+                        }
                     }
                 }
             }
@@ -287,6 +302,14 @@ impl Pool {
         self.set_state(Readiness::TransientFailure);
         local.shared.resolve();
         Some((began + pause).max(now()))
+    }
+
+    /// Notes that the attempt at one more connection has failed. Its endpoint serves on: only the growth pauses.
+    fn growth_failed(&self, began: Instant) {
+        if let Some(local) = self.local.upgrade() {
+            let pause = self.backoff.borrow_mut().next(&mut local.rng.borrow_mut());
+            self.grow_after.set(began + pause);
+        }
     }
 
     /// One attempt: the connection that takes calls, or nothing, with the reason noted.

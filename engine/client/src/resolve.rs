@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use corelane_policy::balance::EndpointInfo;
 use corelane_policy::config::{Host, Location};
+use corelane_runtime::guard;
 
 /// How long after a resolution the next one may be.
 pub const RESOLVE_INTERVAL_MIN: Duration = Duration::from_secs(30);
@@ -150,8 +151,8 @@ impl Resolver {
         let mine = orders.clone();
         std::thread::Builder::new().name("corelane-resolve".to_owned()).spawn(move || {
             while mine.wait() {
-                let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| resolve.resolve()));
-                let resolved = panicked.unwrap_or_else(|_| Err("the resolver panicked".to_owned()));
+                let resolved = guard(|| resolve.resolve())
+                    .unwrap_or_else(|panic| Err(format!("the resolver panicked: {}", panic.message())));
                 if publish(resolved) == Interest::None || mine.pause(interval_min) == Order::End {
                     return;
                 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use corelane_call::{
-    Code, Encoding, EncodingSet, GatherError, Gathered, Inbound, Metadata, Status, take_buffer, take_fields,
+    Code, Encoding, EncodingSet, Gathered, Inbound, Metadata, Status, take_buffer, take_fields,
 };
 use corelane_memory::{Key, Slab};
 use corelane_policy::resilience::Reach;
@@ -79,7 +79,8 @@ pub(crate) struct Origin {
 impl Origin {
     fn failure(&self, cause: Cause, now: Instant) -> Failure {
         let endpoint = Some(self.endpoint.clone());
-        Failure { cause, endpoint, attempt: self.attempt, elapsed: now.since(self.began), stop: None }
+        let elapsed = now.since(self.began);
+        Failure { cause, endpoint, attempt: self.attempt, elapsed, before: None, stop: None }
     }
 }
 
@@ -231,16 +232,13 @@ impl ClientSession {
         Poll::Pending
     }
 
-    /// Has `cx` woken when the call ends, while its pump waits for requests; says whether it has.
-    pub(crate) fn watch_end(&mut self, key: Key, cx: &Context<'_>) -> bool {
-        match self.calls.get_mut(key) {
-            Some(call) if call.end.is_none() => {
-                if !call.pump.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                    call.pump = Some(cx.waker().clone());
-                }
-                false
-            }
-            _ => true,
+    /// Has `cx` woken when the call ends, while its pump waits for requests.
+    pub(crate) fn watch_end(&mut self, key: Key, cx: &Context<'_>) {
+        if let Some(call) = self.calls.get_mut(key)
+            && call.end.is_none()
+            && !call.pump.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            call.pump = Some(cx.waker().clone());
         }
     }
 
@@ -289,7 +287,7 @@ impl ClientSession {
     }
 
     /// The caller is done with a call: its stream ends if it has not.
-    pub(crate) fn give_up(&mut self, io: &mut Io<'_>, key: Key) {
+    fn give_up(&mut self, io: &mut Io<'_>, key: Key) {
         let Some(call) = self.calls.remove(key) else { return };
         if let Some(stream) = io.wire.stream(call.stream) {
             stream.reset(ErrorCode::CANCEL);
@@ -316,19 +314,22 @@ impl ClientSession {
         }
     }
 
-    /// The code of a call that has ended.
-    pub(crate) fn code_of(&self, key: Key) -> Option<Code> {
-        self.calls.get(key)?.end.as_ref().map(End::code)
+    /// The caller is done with a call, ended or not; how it ended, and the trailers, if it has.
+    pub(crate) fn release(link: &ClientLink, key: Key) -> Option<(Code, Metadata)> {
+        let ended = link.session(|session| {
+            let call = session.calls.get_mut(key)?;
+            let code = call.end.as_ref()?.code();
+            Some((code, std::mem::take(&mut call.trailers)))
+        });
+        if link.with(|session, io| session.give_up(io, key)).is_none() {
+            link.session(|session| session.calls.remove(key));
+        }
+        ended
     }
 
     /// The stream of a call.
     pub(crate) fn stream_of(&self, key: Key) -> Option<StreamKey> {
         self.calls.get(key).map(|call| call.stream)
-    }
-
-    /// Takes the end of a call with many responses, once its stream is over.
-    pub(crate) fn forget(&mut self, key: Key) {
-        self.calls.remove(key);
     }
 
     /// A stream is free again.
@@ -399,9 +400,7 @@ impl ClientSession {
                     }
                     None
                 }
-                Err(GatherError::TooLarge { .. }) => Some(Cause::ResponseTooLarge),
-                Err(GatherError::Extra) => Some(Cause::ExtraMessage),
-                Err(_) => Some(Cause::Decode),
+                Err(error) => Some(Cause::from(error)),
             },
             Body::Many { inbound, .. } => {
                 inbound.push(payload);

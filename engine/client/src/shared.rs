@@ -16,12 +16,11 @@ use corelane_policy::balance::{self, EndpointInfo, Policy, Publisher};
 use corelane_policy::config::{BalancerConfig, Location, ProxyRules, ServiceConfig, Target, connect_request};
 use corelane_policy::resilience::{RateLimit, RetryThrottle};
 
-use corelane_runtime::ClientTls;
+use corelane_runtime::{Address, ClientTls};
 
 use crate::Cause;
 use crate::credentials::ChannelSecurity;
 use crate::guard::{Breakers, Outliers, outlier_config};
-use crate::local::address;
 use crate::options::{Options, ResolverConfig};
 use crate::resolve::{self, Interest, Resolve, Resolved, Resolver, System};
 
@@ -277,7 +276,7 @@ impl Shared {
             return Err(Cause::NoEndpoints);
         }
         // A resolver of the program's own may say anything; an endpoint without an address would let its calls wait for ever.
-        if let Some(bad) = endpoints.iter().find(|info| address(&info.address).is_none()) {
+        if let Some(bad) = endpoints.iter().find(|info| info.address.parse::<Address>().is_err()) {
             let reason = format!(
                 "the resolver gave {:?}, which is no address: it must be IP:port or unix:path",
                 bad.address

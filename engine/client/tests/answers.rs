@@ -236,9 +236,10 @@ fn a_response_that_is_too_large() {
         async move {
             let status = say(&caller, "repeat 11").await.unwrap_err();
             assert_eq!(status.code(), Code::ResourceExhausted);
-            let text = format!("the response is too large (endpoint {address}, after …)");
+            let text =
+                format!("the response has 13 bytes, and 10 are accepted (endpoint {address}, after …)");
             assert!(told(&status).starts_with(&text), "{status}");
-            assert!(matches!(failure(&status).cause, Cause::ResponseTooLarge));
+            assert!(matches!(failure(&status).cause, Cause::ResponseTooLarge { len: Some(13), max: 10 }));
             assert_eq!(say(&caller, "repeat 8").await.unwrap(), "xxxxxxxx");
         }
     });

@@ -533,7 +533,7 @@ fn a_resolver_that_panics_is_one_that_fails() {
         let resolve = || -> Result<Resolved, String> { panic!("on purpose") };
         let caller = caller_with(Channel::builder("dns:///greeter").resolver(resolve));
         let status = say(&caller, "hello").await.unwrap_err();
-        assert_eq!(told(&status), "the name cannot be resolved: the resolver panicked (after …)");
+        assert_eq!(told(&status), "the name cannot be resolved: the resolver panicked: on purpose (after …)");
     });
 }
 

@@ -3,23 +3,24 @@
 //! The key is the method, the request as it is encoded, and all metadata of the call: what one user may see, another does not get.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use corelane_call::message::{decode_message, encode_message};
-use corelane_call::{Codec, Encoding, Gathered, Metadata, ReplyParts, Response, Status};
+use corelane_call::message::encode_message;
+use corelane_call::{Codec, Encoding, Gathered, Metadata, Response, Status};
 use corelane_policy::cache::{CacheKey, Followed, Leader, Lookup, ResponseCache};
 use corelane_runtime::now;
 use corelane_wire::FieldList;
 
 use super::plan::Plan;
-use super::unary::{cause_of, decode, fetch};
+use super::unary::{cause_of, decode, fetch, respond, unpack};
+use crate::Place;
+use crate::end::Outcome;
 use crate::time::by;
-use crate::{Cause, Place};
 
 /// A response that is kept: its bytes, from which each caller gets a message of his own.
 pub(crate) struct Kept {
     encoding: Encoding,
     message: Gathered,
-    message_bytes: usize,
     metadata: Metadata,
     trailers: Metadata,
 }
@@ -27,9 +28,7 @@ pub(crate) struct Kept {
 impl Kept {
     /// How much memory it keeps.
     pub(crate) fn bytes(&self) -> usize {
-        let metadata =
-            |metadata: &Metadata| -> usize { metadata.iter().map(|(name, _)| name.len() + 64).sum() };
-        self.message_bytes + metadata(&self.metadata) + metadata(&self.trailers)
+        self.message.len() + vary(&self.metadata).len() + vary(&self.trailers).len()
     }
 }
 
@@ -49,10 +48,10 @@ pub(crate) async fn unary<C: Codec>(
     let vary = vary(&plan.metadata);
     let key = CacheKey { path: plan.path().as_bytes(), request: &request, vary: &vary };
     let leader = match cache.lookup(&key, now()) {
-        Lookup::Hit(kept) => return unpack(plan, codec, &kept),
+        Lookup::Hit(kept) => return open(plan, codec, &kept, None, 0),
         Lookup::Lead(leader) => Some(leader),
         Lookup::Follow(follower) => match by(plan.deadline, follower).await {
-            Some(Followed::Value(kept)) => return unpack(plan, codec, &kept),
+            Some(Followed::Value(kept)) => return open(plan, codec, &kept, None, 0),
             Some(Followed::Lead(leader)) => Some(leader),
             None => return Err(plan.expired(Place::Response, 0).into_status(None)),
         },
@@ -67,32 +66,30 @@ async fn lead<C: Codec>(
     codec: &C,
     message: &C::Encode,
 ) -> Result<Response<C::Decode>, Status> {
-    let mut got = fetch(plan, codec, message).await?;
+    let got = fetch(plan, codec, message).await?;
     let Some(leader) = leader else { return decode(plan, codec, got) };
-    let storage = std::mem::take(&mut got.outcome.message).into_storage();
-    let kept = Rc::new(Kept {
-        encoding: got.outcome.encoding,
-        message_bytes: storage.len(),
-        message: Gathered::whole(storage),
-        metadata: got.outcome.metadata,
-        trailers: got.outcome.trailers,
-    });
-    let response = unpack(plan, codec, &kept)?;
+    let Outcome { encoding, message, metadata, trailers, .. } = got.outcome;
+    // Its storage has room for larger ones.
+    let mut bytes = message.into_storage();
+    bytes.shrink_to_fit();
+    let kept = Rc::new(Kept { encoding, message: Gathered::whole(bytes), metadata, trailers });
+    let response = open(plan, codec, &kept, Some(got.pool.name.clone()), got.number)?;
     leader.finish(kept, now());
     Ok(response)
 }
 
-fn unpack<C: Codec>(plan: &Plan, codec: &C, kept: &Kept) -> Result<Response<C::Decode>, Status> {
-    let failed = |status| plan.failure(Cause::Decode, None, 0).into_status(status);
-    let message = kept.message.message().map_err(|_| failed(None))?;
-    let item = decode_message(codec, message, kept.encoding, plan.receive_max)
-        .map_err(|status| failed(Some(status)))?;
-    let parts = ReplyParts {
-        metadata: kept.metadata.clone(),
-        trailers: kept.trailers.clone(),
-        ..ReplyParts::default()
-    };
-    Ok(Response::from_reply(parts, item))
+/// A message of the caller's own; `endpoint` sent it, at that attempt, if it was for this call.
+fn open<C: Codec>(
+    plan: &Plan,
+    codec: &C,
+    kept: &Kept,
+    endpoint: Option<Arc<str>>,
+    attempt: u32,
+) -> Result<Response<C::Decode>, Status> {
+    let item = unpack(plan, codec, &kept.message, kept.encoding);
+    let (item, compressed) =
+        item.map_err(|(cause, status)| plan.failure(cause, endpoint, attempt).into_status(status))?;
+    Ok(respond(item, compressed, kept.metadata.clone(), kept.trailers.clone()))
 }
 
 /// All metadata, as one string of bytes: each part with its length, so that none can pass for another.

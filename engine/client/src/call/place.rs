@@ -46,11 +46,11 @@ impl Drop for Placed {
     fn drop(&mut self) {
         let now = now();
         if !self.settled {
-            let key = self.key;
-            self.code = self.link.session(|session| session.code_of(key));
-            if self.link.with(|session, io| session.give_up(io, key)).is_none() {
-                self.link.session(|session| session.forget(key));
-            }
+            let ended = ClientSession::release(&self.link, self.key);
+            self.code = ended.map(|(code, trailers)| {
+                self.local.answered(&self.pool, &trailers);
+                code
+            });
         }
         self.local.finished(now, self.pool.key);
         if let Some(watch) = self.watch.take() {

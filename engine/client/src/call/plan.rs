@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use corelane_call::compression::Compression;
 use corelane_call::{CallParts, Encoding, Metadata, Status};
-use corelane_policy::balance::hash_of;
 use corelane_policy::config::HedgingPolicy;
 use corelane_policy::resilience::PREVIOUS_ATTEMPTS_NAME;
 use corelane_wire::grpc::timeout;
@@ -108,10 +107,7 @@ impl Plan {
         self.send_max = limit(options.send_max, config.and_then(|config| config.max_request_message_bytes));
         self.receive_max =
             limit(options.receive_max, config.and_then(|config| config.max_response_message_bytes));
-        self.hash = match self.local.hash_header() {
-            Some(header) => self.metadata.get_bytes(&header).map(hash_of),
-            None => None,
-        };
+        self.hash = self.local.hash(&self.metadata);
     }
 
     /// Whether the names have not been resolved yet, and with them the service config is not known.
@@ -210,13 +206,19 @@ impl Plan {
         attempt: u32,
     ) -> Failure {
         let elapsed = corelane_runtime::now().since(self.began);
-        Failure { cause, endpoint, attempt, elapsed, stop: None }
+        Failure { cause, endpoint, attempt, elapsed, before: None, stop: None }
     }
 
     /// The deadline was over while the call was there.
     #[cold]
     pub(crate) fn expired(&self, place: Place, attempt: u32) -> Failure {
-        self.failure(Cause::Deadline(place), None, attempt)
+        let mut expired = self.failure(Cause::Deadline(place), None, attempt);
+        if place == Place::Connecting
+            && let Some((cause, endpoint)) = self.local.trouble()
+        {
+            expired.before = Some(self.failure(cause, endpoint, attempt).into());
+        }
+        expired
     }
 }
 

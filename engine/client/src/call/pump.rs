@@ -29,7 +29,8 @@ pub(crate) struct Feed {
     target: RefCell<Option<(ClientLink, Key)>>,
     /// Messages of `kept` that the target has.
     position: Cell<usize>,
-    kept: RefCell<Vec<Vec<u8>>>,
+    /// Shared with whoever sends one: nothing here is borrowed meanwhile.
+    kept: RefCell<Vec<Rc<Vec<u8>>>>,
     kept_bytes: Cell<usize>,
     kept_bytes_max: usize,
     committed: Cell<bool>,
@@ -88,6 +89,7 @@ impl Feed {
     pub(crate) fn commit(&self) {
         // What the target does not have yet is kept until it does.
         self.committed.set(true);
+        self.tidy();
         if self.over.get() {
             self.wake();
         }
@@ -130,7 +132,7 @@ impl Feed {
             self.committed.set(true);
         }
         self.kept_bytes.set(bytes);
-        self.kept.borrow_mut().push(message);
+        self.kept.borrow_mut().push(Rc::new(message));
     }
 
     /// What everybody who will need it has is let go.
@@ -248,6 +250,8 @@ where
         if let Err(status) = sent {
             *self.feed.failure.borrow_mut() = Some(status);
             self.feed.ended.set(true);
+            // Another attempt would wait for requests that nobody sends.
+            self.feed.committed.set(true);
             link.with(|session, io| session.abort(io, key, Cause::Encode));
         }
     }
@@ -257,6 +261,10 @@ where
 impl<C, S> Drop for Pump<C, S> {
     fn drop(&mut self) {
         let unfinished = !self.feed.is_done() && !self.feed.drained.get();
+        if unfinished {
+            // Another attempt would wait for requests that nobody sends.
+            self.feed.committed.set(true);
+        }
         let target = self.feed.target.take();
         if let Some((link, key)) = target.filter(|_| unfinished) {
             link.with(|session, io| session.abort(io, key, Cause::RequestStream));

@@ -5,7 +5,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use corelane_call::message::{decode_message, encode_message};
-use corelane_call::{Code, Codec, GatherError, ReplyParts, Response, Status, WasCompressed, give_buffer};
+use corelane_call::{
+    Code, Codec, Encoding, Gathered, Metadata, ReplyParts, Response, Status, WasCompressed, give_buffer,
+};
 use corelane_policy::balance::EndpointKey;
 use corelane_policy::resilience::{
     self, Committed, Decision, PUSHBACK_NAME, Pushback, Reach, RetryState, Stop,
@@ -140,7 +142,8 @@ pub(crate) async fn until_next(
             let until = now() + after;
             sleep_until(until.min(plan.deadline)).await;
             if until >= plan.deadline {
-                return Err(plan.expired(Place::Backoff, number).into_status(None));
+                let expired = plan.expired(Place::Backoff, number);
+                return Err(Failure { before: Some(failed.failure.into()), ..expired }.into_status(None));
             }
             Ok(())
         }
@@ -225,7 +228,8 @@ pub(crate) fn cause_of(status: &Status) -> Cause {
 #[cold]
 pub(crate) fn unsendable(plan: &Plan, placed: &Placed, status: Status, number: u32) -> Failed {
     let failure = plan.failure(cause_of(&status), Some(placed.pool.name.clone()), number);
-    Failed::here(failure, Some(status))
+    // No other attempt could send it either, whatever the policy says of the code.
+    Failed { begun: Begun::Yes, ..Failed::here(failure, Some(status)) }
 }
 
 /// Whether an attempt has succeeded.
@@ -251,25 +255,35 @@ pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32)
 /// From what came to what the caller gets.
 pub(crate) fn decode<C: Codec>(plan: &Plan, codec: &C, got: Got) -> Result<Response<C::Decode>, Status> {
     let Got { outcome, pool, number } = got;
-    let failed = |cause, status| plan.failure(cause, Some(pool.name.clone()), number).into_status(status);
-    let message = outcome.message.message().map_err(|error| {
-        let cause = match error {
-            GatherError::Missing => Cause::MissingMessage,
-            GatherError::Cut => Cause::CutMessage,
-            GatherError::TooLarge { .. } | GatherError::Extra | GatherError::BadFlag(_) => Cause::Decode,
-        };
-        failed(cause, None)
+    let item = unpack(plan, codec, &outcome.message, outcome.encoding);
+    let (item, compressed) = item.map_err(|(cause, status)| {
+        plan.failure(cause, Some(pool.name.clone()), number).into_status(status)
     })?;
+    give_buffer(outcome.message.into_storage());
+    Ok(respond(item, compressed, outcome.metadata, outcome.trailers))
+}
+
+/// The message that came, and whether it was compressed.
+pub(crate) fn unpack<C: Codec>(
+    plan: &Plan,
+    codec: &C,
+    message: &Gathered,
+    encoding: Encoding,
+) -> Result<(C::Decode, bool), (Cause, Option<Status>)> {
+    let message = message.message().map_err(|error| (Cause::from(error), None))?;
     let compressed = message.compressed;
-    let item = decode_message(codec, message, outcome.encoding, plan.receive_max).map_err(|status| {
+    let item = decode_message(codec, message, encoding, plan.receive_max).map_err(|status| {
         let is_large = status.code() == Code::ResourceExhausted;
-        failed(if is_large { Cause::ResponseTooLarge } else { Cause::Decode }, Some(status))
+        let too_large = Cause::ResponseTooLarge { len: None, max: plan.receive_max };
+        (if is_large { too_large } else { Cause::Decode }, Some(status))
     })?;
-    let mut parts =
-        ReplyParts { metadata: outcome.metadata, trailers: outcome.trailers, ..ReplyParts::default() };
+    Ok((item, compressed))
+}
+
+pub(crate) fn respond<T>(item: T, compressed: bool, metadata: Metadata, trailers: Metadata) -> Response<T> {
+    let mut parts = ReplyParts { metadata, trailers, ..ReplyParts::default() };
     if compressed {
         parts.extensions.insert(WasCompressed);
     }
-    give_buffer(outcome.message.into_storage());
-    Ok(Response::from_reply(parts, item))
+    Response::from_reply(parts, item)
 }
