@@ -51,6 +51,22 @@ fn it_opens_at_the_failure_rate_once_there_are_enough_calls() {
     assert_eq!(change.to_string(), "closed -> open: too large a share of calls failed");
 }
 
+/// A window of calls that is full is judged, with as many calls as it was given, and with none fewer.
+#[test]
+fn it_opens_when_a_window_of_calls_is_full_though_no_fewer_are_enough() {
+    for size in [1, 10, 20, 33, 1_000] {
+        let breaker = breaker(|config| {
+            config.window = BreakerWindow::Calls(size);
+            config.minimum_calls = size;
+        });
+        for _ in 1..size {
+            assert_eq!(call(&breaker, at(0), Outcome::Failure), None, "{size} calls");
+        }
+        let change = call(&breaker, at(0), Outcome::Failure).unwrap();
+        assert_eq!((change.to, change.cause), (BreakerState::Open, BreakerCause::FailureRate));
+    }
+}
+
 #[test]
 fn below_the_rate_it_stays_closed() {
     let breaker = breaker(|_| ());
