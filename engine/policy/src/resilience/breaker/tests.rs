@@ -67,6 +67,27 @@ fn it_opens_when_a_window_of_calls_is_full_though_no_fewer_are_enough() {
     }
 }
 
+/// A window that moves on by a slot of several calls holds a few less than its size for a while; it is judged all the same.
+#[test]
+fn a_window_that_was_full_is_judged_whichever_call_fails() {
+    for (size, first) in [(20, Outcome::Success), (20, Outcome::Failure), (1_000, Outcome::Success)] {
+        let breaker = breaker(|config| {
+            config.window = BreakerWindow::Calls(size);
+            config.minimum_calls = size;
+        });
+        let mut opened_at = None;
+        for number in 0..2 * size {
+            let failed = (first == Outcome::Failure) == (number % 2 == 0);
+            let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+            if call(&breaker, at(0), outcome).is_some() {
+                opened_at = Some(number);
+                break;
+            }
+        }
+        assert!(opened_at.is_some_and(|number| number + 1 >= size), "{opened_at:?} of {size}");
+    }
+}
+
 #[test]
 fn below_the_rate_it_stays_closed() {
     let breaker = breaker(|_| ());

@@ -73,6 +73,8 @@ pub(super) struct Window {
     span: u32,
     /// The current slot, if calls make slots.
     slot: AtomicU32,
+    /// The slot that was current when all was forgotten.
+    begun: AtomicU32,
     /// Together on their lines: only the current one is written to.
     ring: CachePadded<[Bucket; RING]>,
 }
@@ -95,7 +97,8 @@ impl Window {
         };
         let bucket =
             |_| Bucket { calls: AtomicU64::new(0), failed: AtomicU64::new(0), slow: AtomicU64::new(0) };
-        Window { step, span, slot: AtomicU32::new(0), ring: CachePadded::new(std::array::from_fn(bucket)) }
+        let (slot, begun) = (AtomicU32::new(0), AtomicU32::new(0));
+        Window { step, span, slot, begun, ring: CachePadded::new(std::array::from_fn(bucket)) }
     }
 
     /// Counts one call.
@@ -129,8 +132,17 @@ impl Window {
         sums
     }
 
+    /// Whether it has held all the calls that it was made for: as it moves on it holds up to a slot's less. Never of a window of
+    /// time, which is made for no number.
+    pub(super) fn was_full(&self) -> bool {
+        let turned = || self.slot.load(Ordering::Relaxed).wrapping_sub(self.begun.load(Ordering::Relaxed));
+        // The numbers wrap: once in a great many calls it says no for as long as a window takes.
+        matches!(self.step, Step::Calls(_)) && turned() >= self.span
+    }
+
     /// Forgets all.
     pub(super) fn clear(&self) {
+        self.begun.store(self.slot.load(Ordering::Relaxed), Ordering::Relaxed);
         for bucket in self.ring.iter() {
             for word in [&bucket.calls, &bucket.failed, &bucket.slow] {
                 word.store(0, Ordering::Relaxed);
@@ -229,8 +241,12 @@ mod tests {
             window.add(at(0), Ended::Well, Pace::Fast);
         }
         assert_eq!(window.sums(at(0)), Sums { calls: 3, failed: 1, slow: 0 });
+        assert!(!window.was_full(), "that shows as it moves on");
         window.add(at(0), Ended::Well, Pace::Fast);
         assert_eq!(window.sums(at(0)), Sums { calls: 3, failed: 0, slow: 0 });
+        assert!(window.was_full());
+        window.clear();
+        assert!(!window.was_full());
     }
 
     #[test]
