@@ -68,7 +68,8 @@ impl Blocks {
     }
 
     pub(super) fn capacity_bytes(&self) -> usize {
-        self.kept.iter().map(|block| block.raw.capacity() + block.fields.capacity_bytes()).sum()
+        let held = |block: &Block| block.raw.capacity() + block.fields.capacity_bytes();
+        self.kept.capacity() * size_of::<Block>() + self.kept.iter().map(held).sum::<usize>()
     }
 }
 
