@@ -136,12 +136,12 @@ impl Encoder {
         if let Some(block) = self.templates.find(template) {
             out.extend_from_slice(block);
         } else {
-            let (start, expired) = (out.len(), self.templates.expired());
+            let (start, changes) = (out.len(), self.table.changes());
             for field in template {
                 self.represent(&field, policy(&field), out);
             }
             // A block that inserts something is good once.
-            if self.templates.expired() == expired {
+            if self.table.changes() == changes {
                 self.templates.keep(template, &out[start..]);
             }
         }

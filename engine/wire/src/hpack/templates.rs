@@ -25,8 +25,6 @@ pub(super) struct Templates {
     /// Where the last one was found.
     latest: usize,
     refused: u32,
-    /// How often the table has changed.
-    expired: u64,
 }
 
 #[derive(Debug)]
@@ -68,14 +66,8 @@ impl Templates {
         self.kept.capacity() * size_of::<Template>() + self.kept.iter().map(held).sum::<usize>()
     }
 
-    /// How often the table has changed.
-    pub(super) fn expired(&self) -> u64 {
-        self.expired
-    }
-
     /// The table has changed.
     pub(super) fn expire(&mut self) {
-        self.expired += 1;
         self.kept.clear();
         self.latest = 0;
     }
