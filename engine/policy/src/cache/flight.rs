@@ -43,9 +43,22 @@ pub(super) enum Left {
 #[derive(Debug)]
 struct Waiters<V> {
     state: State<V>,
-    /// In order of arrival, each with its ticket; without a waker until its first poll.
+    /// In order of arrival, so with rising tickets; without a waker until its first poll.
     queue: VecDeque<(u64, Option<Waker>)>,
     next_ticket: u64,
+}
+
+impl<V> Waiters<V> {
+    /// Where in the queue; nowhere once the flight has landed.
+    fn place(&self, ticket: u64) -> Option<usize> {
+        self.queue.binary_search_by_key(&ticket, |(number, _)| *number).ok()
+    }
+
+    fn leave(&mut self, ticket: u64) {
+        if let Some(place) = self.place(ticket) {
+            self.queue.remove(place);
+        }
+    }
 }
 
 /// A call under way, and who waits for it.
@@ -90,11 +103,10 @@ impl<V: Clone> Flight<V> {
         let mut inner = self.inner.borrow_mut();
         let found = match &inner.state {
             State::Led => {
-                let place = inner.queue.iter_mut().find(|(number, _)| *number == ticket);
-                let (_, kept) = place.expect("a follower that waits is in the queue");
-                match kept {
+                let place = inner.place(ticket).expect("a follower that waits is in the queue");
+                match &mut inner.queue[place].1 {
                     Some(kept) => kept.clone_from(waker),
-                    None => *kept = Some(waker.clone()),
+                    none => *none = Some(waker.clone()),
                 }
                 return Look::Wait;
             }
@@ -104,14 +116,14 @@ impl<V: Clone> Flight<V> {
                 Look::Lead
             }
         };
-        inner.queue.retain(|(number, _)| *number != ticket);
+        inner.leave(ticket);
         found
     }
 
     /// A follower that is dropped before it found anything.
     pub(super) fn give_up(&self, ticket: u64) -> Left {
         let mut inner = self.inner.borrow_mut();
-        inner.queue.retain(|(number, _)| *number != ticket);
+        inner.leave(ticket);
         if !matches!(inner.state, State::Vacant) {
             return Left::ToFollowers;
         }
@@ -124,9 +136,9 @@ impl<V: Clone> Flight<V> {
     pub(super) fn land(&self, value: V) {
         let mut inner = self.inner.borrow_mut();
         inner.state = State::Landed(value);
-        let wakers: Vec<Waker> = inner.queue.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
+        let queue = std::mem::take(&mut inner.queue);
         drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        queue.into_iter().filter_map(|(_, waker)| waker).for_each(Waker::wake);
     }
 
     /// The leader is gone without a value.

@@ -119,6 +119,18 @@ fn all_who_ask_meanwhile_get_the_one_response() {
 }
 
 #[test]
+fn those_between_whom_others_have_left_get_the_response_too() {
+    let cache = cache(|_| ());
+    let leader = lead(&cache, b"a", 0);
+    let tasks: Vec<_> = (0..9).map(|_| Task::waiting(lookup(&cache, b"a", 0))).collect();
+    let mut stay: Vec<_> =
+        tasks.into_iter().enumerate().filter(|(number, _)| number % 3 == 1).map(|(_, task)| task).collect();
+    assert!(stay.iter_mut().all(|task| task.poll().is_pending()));
+    leader.finish(4, at(0));
+    assert_eq!(stay.iter_mut().map(|task| (task.wakes(), task.value())).collect::<Vec<_>>(), [(1, 4); 3]);
+}
+
+#[test]
 fn a_response_can_be_shared_without_being_kept() {
     let cache = cache(|_| ());
     let leader = lead(&cache, b"a", 0);
