@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::Waker;
 
 use super::key::OwnedKey;
@@ -65,13 +66,13 @@ impl<V> Waiters<V> {
 #[derive(Debug)]
 pub(super) struct Flight<V> {
     pub(super) hash: u64,
-    pub(super) key: OwnedKey,
+    pub(super) key: Rc<OwnedKey>,
     inner: RefCell<Waiters<V>>,
 }
 
 impl<V: Clone> Flight<V> {
     /// A flight with a leader.
-    pub(super) fn new(hash: u64, key: OwnedKey) -> Flight<V> {
+    pub(super) fn new(hash: u64, key: Rc<OwnedKey>) -> Flight<V> {
         let inner = RefCell::new(Waiters { state: State::Led, queue: VecDeque::new(), next_ticket: 0 });
         Flight { hash, key, inner }
     }

@@ -38,7 +38,7 @@ impl<V: Clone> Leader<V> {
         let Some(flight) = self.flight.take() else { return };
         if self.shared.end(&flight) {
             let bytes = (self.shared.size)(&value);
-            let key = flight.key.as_key().keep();
+            let key = flight.key.clone();
             self.shared.inner.borrow_mut().store.insert(flight.hash, key, value.clone(), bytes, now, ttl);
         }
         flight.land(value);
