@@ -86,9 +86,9 @@ fn a_response_is_given_out_until_its_time() {
     let cache = cache(|_| ());
     lead(&cache, b"a", 0).finish(1, at(5));
     assert!(matches!(lookup(&cache, b"a", 14), Lookup::Hit(1)));
-    lead(&cache, b"a", 15).finish_for(2, at(15), Duration::from_secs(1));
-    assert!(matches!(lookup(&cache, b"a", 15), Lookup::Hit(2)));
-    let _again = lead(&cache, b"a", 16);
+    lead(&cache, b"a", 15).finish(2, at(16));
+    assert!(matches!(lookup(&cache, b"a", 25), Lookup::Hit(2)));
+    let _again = lead(&cache, b"a", 26);
     let figures = cache.figures();
     assert_eq!((figures.hits, figures.misses, figures.expirations), (2, 3, 2));
 }
