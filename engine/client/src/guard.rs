@@ -109,6 +109,15 @@ impl fmt::Debug for Breakers {
 pub(crate) struct Outliers {
     detector: OutlierDetector,
     endpoints: Vec<Watched>,
+    /// Held while it is changed who is ejected.
+    term: Mutex<Term>,
+}
+
+/// Whether a detection may still eject: workers have one for a moment longer than the config that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Term {
+    Current,
+    Over,
 }
 
 struct Watched {
@@ -142,7 +151,12 @@ impl Outliers {
             Some(before) => before.detector.successor(config, now, &endpoints),
             None => OutlierDetector::new(config, now),
         };
-        Outliers { detector, endpoints }
+        Outliers { detector, endpoints, term: Mutex::new(Term::Current) }
+    }
+
+    /// Whether it ever ejects.
+    pub(crate) fn is_active(&self) -> bool {
+        self.detector.is_active()
     }
 
     pub(crate) fn find(&self, key: EndpointKey) -> Option<&Arc<OutlierEndpoint>> {
@@ -154,7 +168,22 @@ impl Outliers {
         if self.detector.next_sweep().is_none_or(|next| next > now) {
             return;
         }
-        for change in self.detector.sweep(now, &self.endpoints, rng) {
+        // Whoever comes second goes on, as the detector has it.
+        let Ok(term) = self.term.try_lock() else { return };
+        if *term == Term::Current {
+            self.tell(balancer, self.detector.sweep(now, &self.endpoints, rng));
+        }
+    }
+
+    /// Nothing watches the endpoints any more: all are back, and this detection ejects none of them again.
+    pub(crate) fn return_all(&self, balancer: &balance::Shared) {
+        let mut term = self.term.lock().unwrap_or_else(PoisonError::into_inner);
+        *term = Term::Over;
+        self.tell(balancer, OutlierDetector::return_all(&self.endpoints));
+    }
+
+    fn tell(&self, balancer: &balance::Shared, changes: Vec<Ejection>) {
+        for change in changes {
             let (index, ejection) = match change {
                 Ejection::Ejected(index) => (index, balance::Ejection::Ejected),
                 Ejection::Returned(index) => (index, balance::Ejection::None),

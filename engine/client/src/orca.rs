@@ -78,17 +78,9 @@ pub(crate) fn in_trailers(trailers: &Metadata) -> Option<LoadReport> {
 
 /// The weighing that a policy asks for, wherever it stands in it.
 pub(crate) fn config(policy: &Policy) -> Option<&WeightedRoundRobinConfig> {
-    let Policy::Config(config) = policy else { return None };
-    let mut config = config;
-    loop {
-        match config {
-            BalancerConfig::WeightedRoundRobin(weighing) => return Some(weighing),
-            BalancerConfig::RandomSubsetting { child, .. }
-            | BalancerConfig::OutlierDetection { child, .. } => {
-                config = child;
-            }
-            _ => return None,
-        }
+    match policy.leaf() {
+        Some(BalancerConfig::WeightedRoundRobin(weighing)) => Some(weighing),
+        _ => None,
     }
 }
 

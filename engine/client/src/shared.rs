@@ -295,10 +295,16 @@ impl Shared {
             Policy::Config(config) => outlier_config(config),
             Policy::Own(_) => None,
         };
-        self.outliers.store(watched.map(|config| {
-            Arc::new(Outliers::new(config.clone(), &endpoints, before.as_deref(), corelane_runtime::clock()))
-        }));
-        control.resolution = match self.balancer.endpoints().order().is_empty() {
+        let outliers = watched.map(|config| {
+            Outliers::new(config.clone(), &endpoints, before.as_deref(), corelane_runtime::clock())
+        });
+        if let Some(before) = before
+            && !outliers.as_ref().is_some_and(Outliers::is_active)
+        {
+            before.return_all(&self.balancer);
+        }
+        self.outliers.store(outliers.map(Arc::new));
+        control.resolution = match endpoints.order().is_empty() {
             true => Resolution::Failed(Cause::NoEndpoints),
             false => Resolution::Known,
         };
@@ -348,6 +354,7 @@ impl fmt::Debug for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use corelane_policy::resilience::Outcome;
 
     #[test]
     fn workers_that_let_the_channel_go_leave_nothing_behind() {
@@ -368,5 +375,48 @@ mod tests {
             });
         }
         assert_eq!(shared.control().followers.len(), 0);
+    }
+
+    fn use_balancer(shared: &Shared, balancer: &str) {
+        let endpoints = ["127.0.0.1:1", "127.0.0.1:2"].map(EndpointInfo::new).to_vec();
+        let service_config = Some(format!(r#"{{"loadBalancingConfig": [{balancer}]}}"#));
+        shared.publish(Ok(Resolved { endpoints, service_config }));
+    }
+
+    fn ejected_count(shared: &Shared) -> usize {
+        shared.balancer.endpoints().iter().filter(|endpoint| endpoint.stats().is_ejected()).count()
+    }
+
+    #[test]
+    fn a_config_without_outlier_detection_takes_back_who_was_ejected() {
+        const DETECTION: &str = r#"{"outlier_detection": {
+            "failurePercentageEjection": {"minimumHosts": 1, "requestVolume": 1}, "childPolicy": [{"round_robin": {}}]
+        }}"#;
+        let without = [
+            r#"{"round_robin": {}}"#,
+            r#"{"outlier_detection": {"childPolicy": [{"round_robin": {}}]}}"#,
+            r#"{"pick_first": {}}"#,
+        ];
+        for balancer in without {
+            let target = Target::parse("ipv4:127.0.0.1:1").unwrap();
+            let shared = Shared::new(target, Options::default(), None, 0);
+            use_balancer(&shared, DETECTION);
+            let outliers = shared.outliers().unwrap();
+            let bad = shared.balancer.endpoints().order()[0];
+            let mut rng = fastrand::Rng::with_seed(0);
+            let mut sweep_after = |seconds| {
+                outliers.find(bad).unwrap().record(Outcome::Failure);
+                let now = corelane_runtime::clock() + Duration::from_secs(seconds);
+                outliers.sweep(now, &shared.balancer, &mut rng);
+            };
+            sweep_after(11);
+            assert_eq!(ejected_count(&shared), 1);
+
+            use_balancer(&shared, balancer);
+            assert_eq!(ejected_count(&shared), 0, "{balancer}");
+            // A worker that has not taken the new config yet.
+            sweep_after(22);
+            assert_eq!(ejected_count(&shared), 0, "{balancer}");
+        }
     }
 }

@@ -159,6 +159,21 @@ fn no_call_of_a_window_is_lost() {
     });
 }
 
+/// Both find the slot of the call before full, and go on to the next.
+#[test]
+fn no_call_of_a_window_of_calls_is_lost() {
+    loom::model(|| {
+        let config =
+            BreakerConfig { window: BreakerWindow::Calls(4), minimum_calls: 4, ..BreakerConfig::default() };
+        let breaker = Arc::new(CircuitBreaker::new(config).unwrap());
+        call(&breaker, at(0), Outcome::Failure);
+        let shared = breaker.clone();
+        both(move || call(&shared, at(0), Outcome::Failure), || call(&breaker, at(0), Outcome::Success));
+        let figures = breaker.figures(at(0));
+        assert_eq!((figures.calls, figures.failures), (3, 2));
+    });
+}
+
 /// One endpoint that failed, swept at ten seconds by one core and at twenty by another.
 #[test]
 fn sweeps_come_one_after_the_other_and_see_each_other() {

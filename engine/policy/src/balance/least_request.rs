@@ -6,7 +6,7 @@
 use super::{Balancer, Call, Pick, View};
 
 /// The most endpoints that are compared for one pick, whatever the config says (gRFC A48).
-const CHOICES_MAX: u32 = 10;
+pub(crate) const CHOICES_MAX: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct LeastRequest {

@@ -83,6 +83,7 @@ mod view;
 mod weighted_round_robin;
 
 pub use endpoint::{Endpoint, EndpointInfo, EndpointKey};
+pub(crate) use least_request::CHOICES_MAX;
 pub use picker::Picker;
 pub use ring::{RING_PLACES_MAX, Ring, hash_of};
 pub use shared::{

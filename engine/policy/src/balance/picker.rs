@@ -187,7 +187,8 @@ impl Picker {
     #[cold]
     fn another(&mut self, picked: Pick, call: &Call<'_>) -> Pick {
         let is_welcome = |pick: &Pick| !matches!(pick, Pick::Ready { key, .. } if call.avoid.contains(key));
-        if is_welcome(&picked) {
+        let is_avoided = |key: &EndpointKey| call.avoid.contains(key);
+        if is_welcome(&picked) || self.view.ready().iter().all(is_avoided) {
             return picked;
         }
         for _ in 0..AVOID_ATTEMPTS {

@@ -12,8 +12,8 @@ use xxhash_rust::xxh64::xxh64;
 use super::endpoint::{EndpointInfo, EndpointKey};
 use super::guide::Guide;
 
-/// The most places on a ring, whatever the config says; Envoy's own maximum.
-pub const RING_PLACES_MAX: u64 = 8 * 1024 * 1024;
+/// The most places on a ring, whatever the config says: what gRFC A42 allows, and Envoy's own maximum.
+pub const RING_PLACES_MAX: u32 = 8 * 1024 * 1024;
 
 /// The hash of a call, from the value of its `request_hash_header` (gRFC A76): of several values, joined by commas.
 ///
@@ -61,9 +61,10 @@ impl Ring {
     }
 }
 
-/// How many places there are to be: as many as give the lightest endpoint, whose share is `least`, a whole number of them.
+/// How many places there are to be: as many as give the lightest endpoint, whose share is `least`, a whole number of them. At least
+/// one, whatever a config made by code says: a call has to find a place.
 fn scale(least: f64, min_size: u64, max_size: u64) -> f64 {
-    ((least * min_size as f64).ceil() / least).min(max_size.min(RING_PLACES_MAX) as f64)
+    ((least * min_size.max(1) as f64).ceil() / least).min(max_size.clamp(1, RING_PLACES_MAX.into()) as f64)
 }
 
 fn places(
@@ -97,9 +98,20 @@ mod tests {
 
     #[test]
     fn a_ring_has_a_maximum_whatever_the_config_says() {
-        assert_eq!(scale(1.0, u64::MAX, u64::MAX), RING_PLACES_MAX as f64);
+        assert_eq!(scale(1.0, u64::MAX, u64::MAX), f64::from(RING_PLACES_MAX));
         assert_eq!(scale(1e-6, 1024, u64::MAX), 1e6);
-        assert_eq!(scale(1e-9, 1024, u64::MAX), RING_PLACES_MAX as f64);
+        assert_eq!(scale(1e-9, 1024, u64::MAX), f64::from(RING_PLACES_MAX));
         assert_eq!(scale(0.5, 7, 5), 5.0);
+    }
+
+    #[test]
+    fn a_ring_has_a_place_whatever_the_config_says() {
+        let info = EndpointInfo::new("10.0.0.1:80");
+        let key = EndpointKey::new(0, std::num::NonZeroU32::MIN);
+        for (min_size, max_size) in [(0, 0), (0, 1), (0, 4096), (1024, 0)] {
+            let ring = Ring::new(&[(key, &info)], min_size, max_size);
+            assert_eq!(ring.places_count(), 1, "{min_size} to {max_size}");
+            assert_eq!(ring.owner(ring.place(7)), key);
+        }
     }
 }

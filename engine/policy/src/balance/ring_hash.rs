@@ -21,6 +21,10 @@ impl Balancer for RingHash {
         match view.none_ready() {
             // Nobody is worth walking for, unless someone is ready.
             Pick::Failed(_) if view.ready().is_empty() => return Pick::Failed(ring.owner(first)),
+            // Nor while one is connecting, for a call that takes whoever is ready.
+            wait @ Pick::Wait { connect: None } if view.ready().is_empty() && call.hash.is_none() => {
+                return wait;
+            }
             _ => {}
         }
         let (mut avoided, mut connect) = (None, None);

@@ -53,8 +53,9 @@ impl Policy {
         matches!(self.leaf(), Some(BalancerConfig::PickFirst | BalancerConfig::PickFirstShuffled))
     }
 
-    /// What chooses in the end, unless that is code.
-    pub(super) fn leaf(&self) -> Option<&BalancerConfig> {
+    /// What chooses in the end, below all that only leaves endpoints out; nothing if that is code.
+    #[must_use]
+    pub fn leaf(&self) -> Option<&BalancerConfig> {
         match self {
             Policy::Config(config) => Some(leaf(config)),
             Policy::Own(_) => None,

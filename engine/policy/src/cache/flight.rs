@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::Waker;
 
 use super::key::OwnedKey;
@@ -43,22 +44,35 @@ pub(super) enum Left {
 #[derive(Debug)]
 struct Waiters<V> {
     state: State<V>,
-    /// In order of arrival, each with its ticket; without a waker until its first poll.
+    /// In order of arrival, so with rising tickets; without a waker until its first poll.
     queue: VecDeque<(u64, Option<Waker>)>,
     next_ticket: u64,
+}
+
+impl<V> Waiters<V> {
+    /// Where in the queue; nowhere once the flight has landed.
+    fn place(&self, ticket: u64) -> Option<usize> {
+        self.queue.binary_search_by_key(&ticket, |(number, _)| *number).ok()
+    }
+
+    fn leave(&mut self, ticket: u64) {
+        if let Some(place) = self.place(ticket) {
+            self.queue.remove(place);
+        }
+    }
 }
 
 /// A call under way, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Flight<V> {
     pub(super) hash: u64,
-    pub(super) key: OwnedKey,
+    pub(super) key: Rc<OwnedKey>,
     inner: RefCell<Waiters<V>>,
 }
 
 impl<V: Clone> Flight<V> {
     /// A flight with a leader.
-    pub(super) fn new(hash: u64, key: OwnedKey) -> Flight<V> {
+    pub(super) fn new(hash: u64, key: Rc<OwnedKey>) -> Flight<V> {
         let inner = RefCell::new(Waiters { state: State::Led, queue: VecDeque::new(), next_ticket: 0 });
         Flight { hash, key, inner }
     }
@@ -90,11 +104,10 @@ impl<V: Clone> Flight<V> {
         let mut inner = self.inner.borrow_mut();
         let found = match &inner.state {
             State::Led => {
-                let place = inner.queue.iter_mut().find(|(number, _)| *number == ticket);
-                let (_, kept) = place.expect("a follower that waits is in the queue");
-                match kept {
+                let place = inner.place(ticket).expect("a follower that waits is in the queue");
+                match &mut inner.queue[place].1 {
                     Some(kept) => kept.clone_from(waker),
-                    None => *kept = Some(waker.clone()),
+                    none => *none = Some(waker.clone()),
                 }
                 return Look::Wait;
             }
@@ -104,14 +117,14 @@ impl<V: Clone> Flight<V> {
                 Look::Lead
             }
         };
-        inner.queue.retain(|(number, _)| *number != ticket);
+        inner.leave(ticket);
         found
     }
 
     /// A follower that is dropped before it found anything.
     pub(super) fn give_up(&self, ticket: u64) -> Left {
         let mut inner = self.inner.borrow_mut();
-        inner.queue.retain(|(number, _)| *number != ticket);
+        inner.leave(ticket);
         if !matches!(inner.state, State::Vacant) {
             return Left::ToFollowers;
         }
@@ -124,9 +137,9 @@ impl<V: Clone> Flight<V> {
     pub(super) fn land(&self, value: V) {
         let mut inner = self.inner.borrow_mut();
         inner.state = State::Landed(value);
-        let wakers: Vec<Waker> = inner.queue.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
+        let queue = std::mem::take(&mut inner.queue);
         drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        queue.into_iter().filter_map(|(_, waker)| waker).for_each(Waker::wake);
     }
 
     /// The leader is gone without a value.

@@ -6,6 +6,7 @@
 //! chooses requests does not choose places.
 
 use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -27,16 +28,16 @@ impl CacheKey<'_> {
         xxh64(self.request, xxh64(self.vary, xxh64(self.path, seed)))
     }
 
-    pub(super) fn keep(self) -> OwnedKey {
-        OwnedKey {
+    pub(super) fn keep(self) -> Rc<OwnedKey> {
+        Rc::new(OwnedKey {
             path_len: self.path.len(),
             vary_len: self.vary.len(),
             bytes: [self.path, self.vary, self.request].concat().into(),
-        }
+        })
     }
 }
 
-/// A key that is kept: one allocation.
+/// A key that is kept: by a flight, and then by what it brought. Counted around its bytes, since an `Rc<[u8]>` would have to copy them.
 #[derive(Debug)]
 pub(super) struct OwnedKey {
     path_len: usize,

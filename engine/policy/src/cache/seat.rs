@@ -6,7 +6,6 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use corelane_wire::Instant;
 
@@ -28,17 +27,11 @@ impl<V: Clone> Leader<V> {
     }
 
     /// Gives the response to all who wait, and keeps it for the cache's time.
-    pub fn finish(self, value: V, now: Instant) {
-        let ttl = self.shared.config.ttl;
-        self.finish_for(value, now, ttl);
-    }
-
-    /// Gives the response to all who wait, and keeps it for `ttl`.
-    pub fn finish_for(mut self, value: V, now: Instant, ttl: Duration) {
+    pub fn finish(mut self, value: V, now: Instant) {
         let Some(flight) = self.flight.take() else { return };
         if self.shared.end(&flight) {
             let bytes = (self.shared.size)(&value);
-            let key = flight.key.as_key().keep();
+            let (key, ttl) = (flight.key.clone(), self.shared.config.ttl);
             self.shared.inner.borrow_mut().store.insert(flight.hash, key, value.clone(), bytes, now, ttl);
         }
         flight.land(value);

@@ -10,6 +10,7 @@
 //! flights would each have to be wrapped, and a worker's cache of idempotent calls is small. To be revisited with a
 //! trace where the hit ratio matters.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use corelane_memory::{Key, Slab};
@@ -17,12 +18,12 @@ use corelane_wire::Instant;
 
 use super::key::{ByHash, CacheKey, OwnedKey};
 
-/// What an entry costs beside its key and value: its place in slab and map, the key's allocation. An estimate, rounded up.
+/// What an entry costs beside its key and value: its place in slab and map, the key's two allocations. An estimate, rounded up.
 pub(super) const ENTRY_OVERHEAD: usize = 192;
 
 #[derive(Debug)]
 struct Entry<V> {
-    key: OwnedKey,
+    key: Rc<OwnedKey>,
     hash: u64,
     value: V,
     expires: Instant,
@@ -88,7 +89,7 @@ impl<V> Store<V> {
     pub(super) fn insert(
         &mut self,
         hash: u64,
-        key: OwnedKey,
+        key: Rc<OwnedKey>,
         value: V,
         value_bytes: usize,
         now: Instant,

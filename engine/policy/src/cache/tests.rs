@@ -86,9 +86,9 @@ fn a_response_is_given_out_until_its_time() {
     let cache = cache(|_| ());
     lead(&cache, b"a", 0).finish(1, at(5));
     assert!(matches!(lookup(&cache, b"a", 14), Lookup::Hit(1)));
-    lead(&cache, b"a", 15).finish_for(2, at(15), Duration::from_secs(1));
-    assert!(matches!(lookup(&cache, b"a", 15), Lookup::Hit(2)));
-    let _again = lead(&cache, b"a", 16);
+    lead(&cache, b"a", 15).finish(2, at(16));
+    assert!(matches!(lookup(&cache, b"a", 25), Lookup::Hit(2)));
+    let _again = lead(&cache, b"a", 26);
     let figures = cache.figures();
     assert_eq!((figures.hits, figures.misses, figures.expirations), (2, 3, 2));
 }
@@ -116,6 +116,18 @@ fn all_who_ask_meanwhile_get_the_one_response() {
     assert_eq!(unpolled.value(), 9);
     let figures = cache.figures();
     assert_eq!((figures.misses, figures.follows, figures.entries, figures.flights), (1, 4, 1, 0));
+}
+
+#[test]
+fn those_between_whom_others_have_left_get_the_response_too() {
+    let cache = cache(|_| ());
+    let leader = lead(&cache, b"a", 0);
+    let tasks: Vec<_> = (0..9).map(|_| Task::waiting(lookup(&cache, b"a", 0))).collect();
+    let mut stay: Vec<_> =
+        tasks.into_iter().enumerate().filter(|(number, _)| number % 3 == 1).map(|(_, task)| task).collect();
+    assert!(stay.iter_mut().all(|task| task.poll().is_pending()));
+    leader.finish(4, at(0));
+    assert_eq!(stay.iter_mut().map(|task| (task.wakes(), task.value())).collect::<Vec<_>>(), [(1, 4); 3]);
 }
 
 #[test]

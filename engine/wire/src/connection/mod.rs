@@ -306,9 +306,7 @@ impl Connection {
     pub fn shrink(&mut self) {
         self.streams.shrink();
         self.inbound.shrink();
-        if self.outbound.out.is_empty() {
-            self.outbound.out = Vec::new();
-        }
+        self.outbound.shrink();
     }
 
     /// Checks what must hold between any two calls; for tests.

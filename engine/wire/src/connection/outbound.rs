@@ -86,6 +86,14 @@ impl Outbound {
         self.out.len() < 2 * self.output_max && self.controls < self.controls_max
     }
 
+    /// Gives memory back that only busy connections need.
+    pub(super) fn shrink(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        self.encoder.shrink();
+    }
+
     pub(super) fn set_peer_frame_max(&mut self, announced: u32) {
         self.frame_max = announced.min(self.send_frame_max);
     }
@@ -270,4 +278,26 @@ impl Outbound {
 pub(super) enum Queued {
     Yes,
     No,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_connection_keeps_no_templates() {
+        let mut outbound = Outbound::new(Role::Client, &Config::default());
+        let head: FieldList =
+            [(":method", "POST"), (":path", "/a.B/C"), ("te", "trailers")].into_iter().collect();
+        let begin = |outbound: &mut Outbound, id| {
+            outbound.template(StreamId::new(id), &head, None, EndStream::No);
+        };
+        begin(&mut outbound, 1);
+        let before = outbound.encoder.capacity_bytes();
+        begin(&mut outbound, 3);
+        assert!(outbound.encoder.capacity_bytes() > before);
+        outbound.take().clear();
+        outbound.shrink();
+        assert_eq!((outbound.encoder.capacity_bytes(), outbound.out.capacity()), (before, 0));
+    }
 }

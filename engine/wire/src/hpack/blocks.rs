@@ -3,8 +3,8 @@
 //! A block that changes no table means the same for as long as no other block has changed it either. Heads and trailers of gRPC's
 //! calls are such blocks once the tables have settled, and few: to compare one and copy its list is a quarter of decoding it.
 //!
-//! Bounded: [`BLOCKS_MAX`] blocks of at most [`BLOCK_LEN_MAX`] octets for a connection; a peer that changes something in each
-//! block pays for a look at their lengths, and now and then for a copy.
+//! Bounded: [`BLOCKS_MAX`] blocks of at most [`BLOCK_LEN_MAX`] octets, with lists of at most [`LIST_SIZE_MAX`], for a connection; a
+//! peer that changes something in each block pays for a look at their lengths, and now and then for a copy.
 //!
 //! Invariant: what is kept was decoded with the table as it is now, whole and within the limits, and changed nothing.
 
@@ -17,6 +17,8 @@ use crate::field::FieldList;
 const BLOCKS_MAX: usize = 8;
 /// The longest block that is kept.
 const BLOCK_LEN_MAX: usize = 128;
+/// The largest list that is kept (sizes are those of RFC 9113, section 6.5.2): each octet of a block may stand for the whole table.
+const LIST_SIZE_MAX: usize = 2_048;
 /// Of so many blocks that find no room, one replaces another.
 const REPLACE_EVERY: u32 = 32;
 
@@ -50,7 +52,7 @@ impl Blocks {
 
     /// Keeps what `raw` was decoded to; [`find`](Self::find) has not found it just before.
     pub(super) fn keep(&mut self, raw: &[u8], fields: &FieldList) {
-        if raw.len() > BLOCK_LEN_MAX {
+        if raw.len() > BLOCK_LEN_MAX || fields.size() > LIST_SIZE_MAX {
             return;
         }
         if self.kept.len() < BLOCKS_MAX {
@@ -66,7 +68,8 @@ impl Blocks {
     }
 
     pub(super) fn capacity_bytes(&self) -> usize {
-        self.kept.iter().map(|block| block.raw.capacity() + block.fields.capacity_bytes()).sum()
+        let held = |block: &Block| block.raw.capacity() + block.fields.capacity_bytes();
+        self.kept.capacity() * size_of::<Block>() + self.kept.iter().map(held).sum::<usize>()
     }
 }
 
@@ -131,6 +134,35 @@ mod tests {
         let one = ListLimits { fields_max: 1, ..LIMITS };
         let (outcome, fields) = decoded(&mut decoder, b"\x83\x84", one);
         assert_eq!((outcome, fields.len()), (Outcome::TooLarge, 1));
+    }
+
+    /// A field of the table is one octet in a block, however long it is.
+    #[test]
+    fn a_short_block_of_a_long_list_is_not_kept() {
+        let mut decoder = Decoder::new(4096);
+        let limits = ListLimits { size_max: 1 << 20, fields_max: 200 };
+        let insert = [&b"\x40\x01x\x7f\xb9\x16"[..], &[b'v'; 3_000]].concat();
+        assert_eq!(decoded(&mut decoder, &insert, limits).0, Outcome::Complete);
+        let before = decoder.capacity_bytes();
+        for count in 1..=BLOCK_LEN_MAX {
+            let (outcome, fields) = decoded(&mut decoder, &[0xbe; BLOCK_LEN_MAX][..count], limits);
+            assert_eq!((outcome, fields.len()), (Outcome::Complete, count));
+        }
+        assert_eq!(decoder.capacity_bytes(), before);
+    }
+
+    #[test]
+    fn they_are_few_and_short() {
+        let list = |size: usize| FieldList::from_iter([("x", "v".repeat(size - 33))]);
+        let mut blocks = Blocks::default();
+        blocks.keep(&[0; BLOCK_LEN_MAX + 1], &list(40));
+        blocks.keep(b"long", &list(LIST_SIZE_MAX + 1));
+        assert!(blocks.kept.is_empty());
+        for n in 0..1_000_u32 {
+            blocks.keep(&n.to_be_bytes(), &list(LIST_SIZE_MAX));
+        }
+        assert_eq!(blocks.kept.len(), BLOCKS_MAX);
+        assert!(blocks.capacity_bytes() < BLOCKS_MAX * (BLOCK_LEN_MAX + LIST_SIZE_MAX));
     }
 
     #[test]

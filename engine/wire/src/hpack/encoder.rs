@@ -110,10 +110,15 @@ impl Encoder {
         self.table.size()
     }
 
-    /// The bytes of heap that the encoder holds: a few times the table's size at most.
+    /// The bytes of heap that the encoder holds: a few times the table's size, and as much for each template.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.table.capacity_bytes()
+        self.table.capacity_bytes() + self.templates.capacity_bytes()
+    }
+
+    /// Gives back what only a busy connection needs.
+    pub(crate) fn shrink(&mut self) {
+        self.templates = Templates::default();
     }
 
     /// Appends a whole block. What is known to repeat in gRPC's calls is inserted into the table while there is room.
@@ -131,12 +136,12 @@ impl Encoder {
         if let Some(block) = self.templates.find(template) {
             out.extend_from_slice(block);
         } else {
-            let (start, expired) = (out.len(), self.templates.expired());
+            let (start, changes) = (out.len(), self.table.changes());
             for field in template {
                 self.represent(&field, policy(&field), out);
             }
             // A block that inserts something is good once.
-            if self.templates.expired() == expired {
+            if self.table.changes() == changes {
                 self.templates.keep(template, &out[start..]);
             }
         }

@@ -25,8 +25,6 @@ pub(super) struct Templates {
     /// Where the last one was found.
     latest: usize,
     refused: u32,
-    /// How often the table has changed.
-    expired: u64,
 }
 
 #[derive(Debug)]
@@ -63,14 +61,13 @@ impl Templates {
         }
     }
 
-    /// How often the table has changed.
-    pub(super) fn expired(&self) -> u64 {
-        self.expired
+    pub(super) fn capacity_bytes(&self) -> usize {
+        let held = |template: &Template| template.block.capacity() + template.fields.capacity_bytes();
+        self.kept.capacity() * size_of::<Template>() + self.kept.iter().map(held).sum::<usize>()
     }
 
     /// The table has changed.
     pub(super) fn expire(&mut self) {
-        self.expired += 1;
         self.kept.clear();
         self.latest = 0;
     }
@@ -117,6 +114,24 @@ mod tests {
     }
 
     #[test]
+    fn an_encoder_that_shrinks_keeps_its_table_and_says_the_same() {
+        let mut encoder = Encoder::new(4096);
+        let encode = |encoder: &mut Encoder| {
+            let mut block = Vec::new();
+            encoder.encode_template(&list("/a.B/C"), None, &mut block);
+            block
+        };
+        // The first one inserts its fields, and is no template.
+        encode(&mut encoder);
+        let table_only = encoder.capacity_bytes();
+        let block = encode(&mut encoder);
+        assert!(encoder.capacity_bytes() > table_only + block.len());
+        encoder.shrink();
+        assert_eq!(encoder.capacity_bytes(), table_only);
+        assert_eq!(encode(&mut encoder), block);
+    }
+
+    #[test]
     fn a_list_that_differs_in_one_octet_is_another() {
         let mut templates = Templates::default();
         templates.keep(&list("/a.B/C"), b"block");
@@ -141,5 +156,6 @@ mod tests {
             templates.keep(&list(&format!("/{n}")), b"block");
         }
         assert_eq!(templates.kept.len(), TEMPLATES_MAX);
+        assert!(templates.capacity_bytes() < 16 * 1024, "{}", templates.capacity_bytes());
     }
 }

@@ -8,13 +8,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::field::{Field, Result};
+use crate::balance::{CHOICES_MAX, RING_PLACES_MAX};
 use crate::config::text::quoted;
 use crate::config::{
     BalancerConfig, FailurePercentage, OutlierDetectionConfig, SuccessRate, WeightedRoundRobinConfig,
 };
 
-/// What `ring_hash` allows (gRFC A42).
-const RING_SIZE_MAX: u32 = 8 << 20;
 /// What a client makes of larger rings, unless its code asks for them (service_config.proto).
 const RING_SIZE_CAP: u32 = 4096;
 /// What is left of a period that would keep a core busy (gRFC A58 has it for weights; sweeps are no cheaper).
@@ -104,14 +103,13 @@ fn penalty(field: &Field<'_>) -> Result<f32> {
 
 /// gRFC A48.
 fn least_request(field: &Field<'_>) -> Result<BalancerConfig> {
-    const CHOICES_MAX: u32 = 10;
     let choice_count = field.get_or("choiceCount", 2, |count| count.whole(2..=u32::MAX))?.min(CHOICES_MAX);
     Ok(BalancerConfig::LeastRequest { choice_count })
 }
 
 /// gRFC A42, A76.
 fn ring_hash(field: &Field<'_>) -> Result<BalancerConfig> {
-    let size = |key, default| field.get_or(key, default, |size| size.whole(1..=RING_SIZE_MAX));
+    let size = |key, default| field.get_or(key, default, |size| size.whole(1..=RING_PLACES_MAX));
     let min = size("minRingSize", 1024)?;
     let max = size("maxRingSize", 4096)?;
     if max < min {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::field::{Field, Result};
 use crate::config::text::shortened;
 use crate::config::{HedgingPolicy, MethodConfig, MethodName, Methods, RetryPolicy};
-
-/// The most attempts that are made, whatever the service config says (gRFC A6, "Limits on Retries and Hedges").
-const ATTEMPTS_MAX: u32 = 5;
+use crate::resilience::ATTEMPTS_MAX;
 
 /// All of `methodConfig`.
 pub(super) fn list(field: &Field<'_>) -> Result<Methods> {

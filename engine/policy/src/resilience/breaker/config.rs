@@ -46,7 +46,7 @@ pub struct BreakerConfig {
     pub slow_calls: Option<SlowCalls>,
     /// What the two rates are taken over.
     pub window: BreakerWindow,
-    /// No rate is judged before so many calls are in the window.
+    /// No rate is judged before so many calls are in the window. A window of calls that has been full has enough.
     pub minimum_calls: u32,
     /// How long all calls are rejected before probes are let through.
     pub open_for: Duration,

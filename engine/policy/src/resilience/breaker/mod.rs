@@ -245,7 +245,7 @@ impl CircuitBreaker {
             return None;
         }
         let sums = self.window.sums(now);
-        if sums.calls < config.minimum_calls {
+        if sums.calls < config.minimum_calls && !self.window.was_full() {
             return None;
         }
         self.rate_reached(sums.failed, sums.slow, sums.calls, config.failure_rate_percent)

@@ -51,6 +51,43 @@ fn it_opens_at_the_failure_rate_once_there_are_enough_calls() {
     assert_eq!(change.to_string(), "closed -> open: too large a share of calls failed");
 }
 
+/// A window of calls that is full is judged, with as many calls as it was given, and with none fewer.
+#[test]
+fn it_opens_when_a_window_of_calls_is_full_though_no_fewer_are_enough() {
+    for size in [1, 10, 20, 33, 1_000] {
+        let breaker = breaker(|config| {
+            config.window = BreakerWindow::Calls(size);
+            config.minimum_calls = size;
+        });
+        for _ in 1..size {
+            assert_eq!(call(&breaker, at(0), Outcome::Failure), None, "{size} calls");
+        }
+        let change = call(&breaker, at(0), Outcome::Failure).unwrap();
+        assert_eq!((change.to, change.cause), (BreakerState::Open, BreakerCause::FailureRate));
+    }
+}
+
+/// A window that moves on by a slot of several calls holds a few less than its size for a while; it is judged all the same.
+#[test]
+fn a_window_that_was_full_is_judged_whichever_call_fails() {
+    for (size, first) in [(20, Outcome::Success), (20, Outcome::Failure), (1_000, Outcome::Success)] {
+        let breaker = breaker(|config| {
+            config.window = BreakerWindow::Calls(size);
+            config.minimum_calls = size;
+        });
+        let mut opened_at = None;
+        for number in 0..2 * size {
+            let failed = (first == Outcome::Failure) == (number % 2 == 0);
+            let outcome = if failed { Outcome::Failure } else { Outcome::Success };
+            if call(&breaker, at(0), outcome).is_some() {
+                opened_at = Some(number);
+                break;
+            }
+        }
+        assert!(opened_at.is_some_and(|number| number + 1 >= size), "{opened_at:?} of {size}");
+    }
+}
+
 #[test]
 fn below_the_rate_it_stays_closed() {
     let breaker = breaker(|_| ());

@@ -73,6 +73,8 @@ pub(super) struct Window {
     span: u32,
     /// The current slot, if calls make slots.
     slot: AtomicU32,
+    /// The slot that was current when all was forgotten.
+    begun: AtomicU32,
     /// Together on their lines: only the current one is written to.
     ring: CachePadded<[Bucket; RING]>,
 }
@@ -95,27 +97,20 @@ impl Window {
         };
         let bucket =
             |_| Bucket { calls: AtomicU64::new(0), failed: AtomicU64::new(0), slow: AtomicU64::new(0) };
-        Window { step, span, slot: AtomicU32::new(0), ring: CachePadded::new(std::array::from_fn(bucket)) }
+        let (slot, begun) = (AtomicU32::new(0), AtomicU32::new(0));
+        Window { step, span, slot, begun, ring: CachePadded::new(std::array::from_fn(bucket)) }
     }
 
     /// Counts one call.
     pub(super) fn add(&self, now: Instant, ended: Ended, pace: Pace) {
-        let slot = self.slot_at(now);
+        let slot = self.slot_to_count_in(now);
         let bucket = &self.ring[slot as usize % RING];
-        let calls = add_one(&bucket.calls, slot);
+        add_one(&bucket.calls, slot);
         if ended == Ended::Failed {
             add_one(&bucket.failed, slot);
         }
         if pace == Pace::Slow {
             add_one(&bucket.slow, slot);
-        }
-        if let Step::Calls(each) = self.step
-            && calls >= each
-        {
-            // Whoever fills the bucket, or adds to a full one before that is noticed, moves on from this very slot: only
-            // one of them succeeds.
-            let next = slot.wrapping_add(1);
-            let _ = self.slot.compare_exchange(slot, next, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -137,13 +132,38 @@ impl Window {
         sums
     }
 
+    /// Whether it has held all the calls that it was made for: as it moves on it holds up to a slot's less. Never of a window of
+    /// time, which is made for no number.
+    pub(super) fn was_full(&self) -> bool {
+        let turned = || self.slot.load(Ordering::Relaxed).wrapping_sub(self.begun.load(Ordering::Relaxed));
+        // The numbers wrap: once in a great many calls it says no for as long as a window takes.
+        matches!(self.step, Step::Calls(_)) && turned() >= self.span
+    }
+
     /// Forgets all.
     pub(super) fn clear(&self) {
+        self.begun.store(self.slot.load(Ordering::Relaxed), Ordering::Relaxed);
         for bucket in self.ring.iter() {
             for word in [&bucket.calls, &bucket.failed, &bucket.slow] {
                 word.store(0, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Where a call counts: a full slot is left only now that another call comes, so that a window can hold as many calls as it
+    /// was made for.
+    fn slot_to_count_in(&self, now: Instant) -> u32 {
+        let slot = self.slot_at(now);
+        let Step::Calls(each) = self.step else { return slot };
+        let word = self.ring[slot as usize % RING].calls.load(Ordering::Relaxed);
+        if slot_of(word) != slot || count_of(word) < each {
+            return slot;
+        }
+        // All who find it full move on from this very slot, and only one of them succeeds.
+        let next = slot.wrapping_add(1);
+        self.slot
+            .compare_exchange(slot, next, Ordering::Relaxed, Ordering::Relaxed)
+            .map_or_else(|moved| moved, |_| next)
     }
 
     #[allow(clippy::cast_possible_truncation)] // slots are numbered in 32 bits and wrap
@@ -155,21 +175,22 @@ impl Window {
     }
 }
 
-/// Adds one for `slot` and gives the count after it, 0 if the word is ahead already.
-fn add_one(word: &AtomicU64, slot: u32) -> u32 {
+/// Adds one for `slot`, unless the word is ahead already.
+fn add_one(word: &AtomicU64, slot: u32) {
     let mut seen = word.load(Ordering::Relaxed);
     loop {
         if slot_of(seen) == slot {
             // The word may have moved on since; then the call counts for the slot that began just now.
-            return count_of(word.fetch_add(1, Ordering::Relaxed)).wrapping_add(1);
+            word.fetch_add(1, Ordering::Relaxed);
+            return;
         }
         // A word without a count is vacant, whatever it says of a slot.
         if count_of(seen) != 0 && slot_of(seen).wrapping_sub(slot) < AHEAD_MAX {
-            return 0;
+            return;
         }
         let first = u64::from(slot) << 32 | 1;
         match word.compare_exchange_weak(seen, first, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return 1,
+            Ok(_) => return,
             Err(now) => seen = now,
         }
     }
@@ -219,9 +240,13 @@ mod tests {
         for _ in 0..2 {
             window.add(at(0), Ended::Well, Pace::Fast);
         }
-        // The slot after the third call has begun: two calls and what comes.
+        assert_eq!(window.sums(at(0)), Sums { calls: 3, failed: 1, slow: 0 });
+        assert!(!window.was_full(), "that shows as it moves on");
         window.add(at(0), Ended::Well, Pace::Fast);
-        assert_eq!(window.sums(at(0)).failed, 0);
+        assert_eq!(window.sums(at(0)), Sums { calls: 3, failed: 0, slow: 0 });
+        assert!(window.was_full());
+        window.clear();
+        assert!(!window.was_full());
     }
 
     #[test]
