@@ -66,6 +66,10 @@ fn text(value: &[u8]) -> std::sync::Arc<str> {
 
 fn is_grpc(content_type: &[u8]) -> bool {
     const GRPC: &[u8] = b"application/grpc";
+    // As all say it.
+    if content_type == GRPC {
+        return true;
+    }
     match content_type.split_at_checked(GRPC.len()) {
         Some((name, rest)) => {
             name.eq_ignore_ascii_case(GRPC)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use corelane_call::{Encoding, EncodingSet};
 use corelane_policy::config::MethodConfig;
+use corelane_wire::hpack::Template;
 use corelane_wire::{FieldList, Name};
 
 use crate::shared::{Config, Shared};
@@ -72,7 +73,7 @@ pub(crate) struct Encodings {
 /// A method on one worker's channel: what the service config says, and the heads of requests without anything special.
 pub(crate) struct MethodState {
     pub(crate) method: Method,
-    heads: RefCell<Vec<(Encodings, Rc<FieldList>)>>,
+    heads: RefCell<Vec<(Encodings, Rc<Template>)>>,
     /// The version of the config that was read.
     version: Cell<Option<u64>>,
     config: RefCell<Option<Rc<Settings>>>,
@@ -116,11 +117,11 @@ impl MethodState {
 
     /// The head of a request that has neither metadata nor a deadline.
     #[inline]
-    pub(crate) fn head(&self, shared: &Shared, encodings: Encodings) -> Rc<FieldList> {
+    pub(crate) fn head(&self, shared: &Shared, encodings: Encodings) -> Rc<Template> {
         if let Some((_, head)) = self.heads.borrow().iter().find(|(known, _)| *known == encodings) {
             return head.clone();
         }
-        let head = Rc::new(self.make_head(shared, encodings));
+        let head = Rc::new(Template::from(self.make_head(shared, encodings)));
         let mut heads = self.heads.borrow_mut();
         if heads.len() < HEADS_MAX {
             heads.push((encodings, head.clone()));

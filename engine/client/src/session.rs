@@ -19,6 +19,7 @@ use corelane_policy::resilience::Reach;
 use corelane_runtime::{CloseReason, Io, Link, Session};
 use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
+use corelane_wire::hpack::Template;
 use corelane_wire::{FieldList, Instant, Name};
 
 use crate::end::{Begun, End, Lost, Outcome};
@@ -42,7 +43,7 @@ pub(crate) type ClientLink = Link<ClientSession>;
 
 /// What is known of a call when its stream is opened.
 pub(crate) struct Opening<'a> {
-    pub(crate) head: &'a FieldList,
+    pub(crate) head: &'a Template,
     /// Fields of this call's own.
     pub(crate) more: Option<&'a FieldList>,
     /// [`Instant::MAX`] without one.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use corelane_call::{Codec, Encoding, EncodingSet, Interceptors, Request, Response, Status, Streaming};
-use corelane_wire::FieldList;
+use corelane_wire::hpack::Template;
 use futures_core::Stream;
 
 use crate::dispatch::{Many, Method, One, SingleReply, StreamedReply, Typed};
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     /// What the interceptors ask of each call.
     pub(crate) interception: Interception,
     /// The heads of replies without metadata, by encoding.
-    heads: [FieldList; Encoding::ALL.len()],
+    heads: [Template; Encoding::ALL.len()],
 }
 
 /// What a service's interceptors ask of each call.
@@ -73,7 +73,7 @@ pub(crate) enum Interception {
 impl Options {
     /// The head of a reply whose messages are encoded in this way.
     #[inline]
-    pub(crate) fn head(&self, encoding: Encoding) -> &FieldList {
+    pub(crate) fn head(&self, encoding: Encoding) -> &Template {
         &self.heads[encoding as usize]
     }
 }
@@ -163,7 +163,7 @@ fn prepare(options: ServiceOptions, server: &Interceptors) -> Options {
     let mut interceptors = server.clone();
     interceptors.extend(&options.interceptors);
     Options {
-        heads: Encoding::ALL.map(|encoding| reply::head_fields(encoding, options.accept)),
+        heads: Encoding::ALL.map(|encoding| reply::head_fields(encoding, options.accept).into()),
         accept: options.accept,
         send: options.send.into(),
         decoding_size_max: options.decoding_size_max,

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use corelane_call::Status;
 use corelane_observe::{WorkerCounters, Writer};
-use corelane_wire::{FieldList, Instant};
+use corelane_wire::Instant;
+use corelane_wire::hpack::Template;
 
 use crate::admission::Admission;
 use crate::dispatch::Panic;
@@ -40,7 +41,7 @@ pub(crate) struct Worker {
     pub(crate) admission: Rc<Admission>,
     pub(crate) counters: Rc<Writer<WorkerCounters>>,
     /// The trailers of a call that has succeeded and set none.
-    pub(crate) trailers: FieldList,
+    pub(crate) trailers: Template,
     storage: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -53,7 +54,7 @@ impl Worker {
             admission: Admission::new(limits.calls_max),
             limits,
             counters,
-            trailers: reply::success_fields(),
+            trailers: reply::success_fields().into(),
             storage: RefCell::default(),
         }
     }

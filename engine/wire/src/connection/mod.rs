@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 use crate::Instant;
 use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, Frame, HEADER_LEN, Header, StreamId};
+use crate::hpack::Template;
 
 mod budget;
 mod config;
@@ -179,7 +180,7 @@ impl Connection {
     #[inline]
     pub fn open_template(
         &mut self,
-        template: &FieldList,
+        template: &Template,
         more: Option<&FieldList>,
         end: EndStream,
     ) -> Result<StreamKey, OpenError> {

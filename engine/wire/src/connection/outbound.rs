@@ -16,7 +16,7 @@ use crate::field::FieldList;
 use crate::frame::{
     self, EndStream, ErrorCode, HEADER_LEN, Header, MAX_FRAME_SIZE_MIN, StreamId, WINDOW_DEFAULT,
 };
-use crate::hpack::Encoder;
+use crate::hpack::{Encoder, Template};
 
 /// The encoder's table is never larger than this, whatever the peer allows (limits: SETTINGS against the encoder).
 const ENCODER_TABLE_MAX: u32 = 4096;
@@ -114,7 +114,7 @@ impl Outbound {
     pub(super) fn template(
         &mut self,
         id: StreamId,
-        template: &FieldList,
+        template: &Template,
         more: Option<&FieldList>,
         end: EndStream,
     ) {
@@ -287,8 +287,8 @@ mod tests {
     #[test]
     fn a_quiet_connection_keeps_no_templates() {
         let mut outbound = Outbound::new(Role::Client, &Config::default());
-        let head: FieldList =
-            [(":method", "POST"), (":path", "/a.B/C"), ("te", "trailers")].into_iter().collect();
+        let head = [(":method", "POST"), (":path", "/a.B/C"), ("te", "trailers")];
+        let head = Template::from(FieldList::from_iter(head));
         let begin = |outbound: &mut Outbound, id| {
             outbound.template(StreamId::new(id), &head, None, EndStream::No);
         };

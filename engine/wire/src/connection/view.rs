@@ -11,6 +11,7 @@ use super::state::{RecvState, SendState};
 use super::streams::{Slot, Tail};
 use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, StreamId};
+use crate::hpack::Template;
 
 /// One stream of a [`Connection`], borrowed for a moment: see [`Connection::stream`].
 ///
@@ -62,7 +63,7 @@ impl<'a> Stream<'a> {
     /// # Errors
     /// As [`Stream::send_headers`].
     #[inline]
-    pub fn send_headers_template(self, template: &FieldList, end: EndStream) -> Result<(), Misuse> {
+    pub fn send_headers_template(self, template: &Template, end: EndStream) -> Result<(), Misuse> {
         self.head(end, |outbound, id| outbound.template(id, template, None, end))
     }
 
@@ -135,7 +136,7 @@ impl<'a> Stream<'a> {
     /// # Errors
     /// As [`Stream::send_trailers`].
     #[inline]
-    pub fn send_trailers_template(self, template: &FieldList) -> Result<(), Misuse> {
+    pub fn send_trailers_template(self, template: &Template) -> Result<(), Misuse> {
         self.tail(template, |outbound, id| outbound.template(id, template, None, EndStream::Yes))
     }
 

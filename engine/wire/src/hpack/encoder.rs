@@ -12,7 +12,7 @@
 
 use super::dynamic_table::DynamicTable;
 use super::static_table;
-use super::templates::Templates;
+use super::templates::{Template, Templates};
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, Field, FieldList, Marks, Name};
 use alloc::vec::Vec;
@@ -131,13 +131,13 @@ impl Encoder {
 
     /// As [`encode`](Self::encode), for a list that comes again and again: what it was encoded to is kept, and copied as long as
     /// the table has not changed. `more` is encoded behind it, for what differs from block to block.
-    pub fn encode_template(&mut self, template: &FieldList, more: Option<&FieldList>, out: &mut Vec<u8>) {
+    pub fn encode_template(&mut self, template: &Template, more: Option<&FieldList>, out: &mut Vec<u8>) {
         self.begin(out);
         if let Some(block) = self.templates.find(template) {
             out.extend_from_slice(block);
         } else {
             let (start, changes) = (out.len(), self.table.changes());
-            for field in template {
+            for field in &**template {
                 self.represent(&field, policy(&field), out);
             }
             // A block that inserts something is good once.

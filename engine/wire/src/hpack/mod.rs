@@ -45,6 +45,7 @@ pub mod fuzz;
 
 pub use decoder::{DecodeError, Decoder, ListLimits, Outcome};
 pub use encoder::{Encoder, Indexing};
+pub use templates::Template;
 
 /// The size of a table before any SETTINGS (RFC 9113, section 6.5.2), and the most that an encoder of ours keeps,
 /// whatever its peer allows.
