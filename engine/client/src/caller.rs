@@ -118,9 +118,12 @@ impl Caller {
         request: Request<C::Encode>,
     ) -> Result<Response<C::Decode>, Status> {
         let (mut parts, message) = request.into_call();
-        self.before(method, &mut parts).await?;
-        let answer = match self.plan(method, &mut parts).await {
-            Ok(plan) => call::unary(plan, &codec, &message).await,
+        let plan = match self.plan_at_once(method, &mut parts)? {
+            Some(plan) => Ok(plan),
+            None => Box::pin(self.plan(method, &mut parts)).await?,
+        };
+        let answer = match plan {
+            Ok(plan) => call::unary(&plan, &codec, &message).await,
             Err(status) => Err(status),
         };
         self.after(method, answer, |response| Some(response.trailers_mut()))
@@ -137,8 +140,11 @@ impl Caller {
         request: Request<C::Encode>,
     ) -> Result<Response<Streaming<C::Decode>>, Status> {
         let (mut parts, message) = request.into_call();
-        self.before(method, &mut parts).await?;
-        let answer = match self.plan(method, &mut parts).await {
+        let plan = match self.plan_at_once(method, &mut parts)? {
+            Some(plan) => Ok(plan),
+            None => Box::pin(self.plan(method, &mut parts)).await?,
+        };
+        let answer = match plan {
             Ok(plan) => call::many(plan, &codec, Requests::One(&message)).await,
             Err(status) => Err(status),
         };
@@ -160,8 +166,11 @@ impl Caller {
         S: Stream<Item = C::Encode> + 'static,
     {
         let (mut parts, requests) = request.into_call();
-        self.before(method, &mut parts).await?;
-        let answer = match self.plan(method, &mut parts).await {
+        let plan = match self.plan_at_once(method, &mut parts)? {
+            Some(plan) => Ok(plan),
+            None => Box::pin(self.plan(method, &mut parts)).await?,
+        };
+        let answer = match plan {
             Ok(plan) => {
                 let feed = call::feed(&plan, codec.clone(), requests, &mut parts);
                 call::one_of_many(plan, &codec, feed).await
@@ -186,8 +195,11 @@ impl Caller {
         S: Stream<Item = C::Encode> + 'static,
     {
         let (mut parts, requests) = request.into_call();
-        self.before(method, &mut parts).await?;
-        let answer = match self.plan(method, &mut parts).await {
+        let plan = match self.plan_at_once(method, &mut parts)? {
+            Some(plan) => Ok(plan),
+            None => Box::pin(self.plan(method, &mut parts)).await?,
+        };
+        let answer = match plan {
             Ok(plan) => {
                 let feed = call::feed(&plan, codec.clone(), requests, &mut parts);
                 call::many(plan, &codec, Requests::Many(feed)).await
@@ -197,32 +209,45 @@ impl Caller {
         self.after(method, answer, |_| None)
     }
 
-    /// Has the interceptors look at the call.
+    /// What the call is to be like, where nothing must be waited for: so it is for nearly all, and their futures stay small.
+    ///
+    /// # Errors
+    /// An interceptor refuses it.
     #[inline]
-    async fn before(&self, method: Method, parts: &mut CallParts) -> Result<(), Status> {
+    fn plan_at_once(&self, method: Method, parts: &mut CallParts) -> Result<Option<Plan>, Status> {
+        let local = self.channel.local();
+        if self.credentials.is_some() || local.is_early() {
+            return Ok(None);
+        }
+        parts.path = method.path();
+        if let Some(interceptors) = &self.interceptors {
+            if interceptors.has_async() {
+                return Ok(None);
+            }
+            interceptors.before(parts).map_err(refused)?;
+        }
+        Ok(Some(Plan::new(local, method, &self.options, parts)))
+    }
+
+    /// What the call is to be like, when interceptors and credentials have had their say and its channel knows its service config.
+    ///
+    /// # Errors
+    /// An interceptor refuses it, or there are no credentials: the interceptors do not hear of its end. Within, what else fails.
+    async fn plan(&self, method: Method, parts: &mut CallParts) -> Result<Result<Plan, Status>, Status> {
         parts.path = method.path();
         if let Some(interceptors) = &self.interceptors {
             let passed = match interceptors.has_async() {
-                true => Box::pin(interceptors.before_async(parts)).await,
+                true => interceptors.before_async(parts).await,
                 false => interceptors.before(parts),
             };
-            passed.map_err(|status| Failure::at_once(Cause::Interceptor).into_status(Some(status)))?;
+            passed.map_err(refused)?;
         }
-        match &self.credentials {
-            Some(credentials) => Box::pin(self.authorize(&**credentials, parts)).await,
-            None => Ok(()),
+        if let Some(credentials) = &self.credentials {
+            self.authorize(&**credentials, parts).await?;
         }
-    }
-
-    /// What the call is to be like.
-    #[inline]
-    async fn plan(&self, method: Method, parts: &mut CallParts) -> Result<Plan, Status> {
         let mut plan = Plan::new(self.channel.local(), method, &self.options, parts);
-        if plan.is_early() {
-            let known = Box::pin(plan.await_config(&self.options, parts)).await;
-            known.map_err(|failure| failure.into_status(None))?;
-        }
-        Ok(plan)
+        let known = plan.await_config(&self.options, parts).await;
+        Ok(known.map(|()| plan).map_err(|failure| failure.into_status(None)))
     }
 
     /// Adds who the call is made for.
@@ -263,6 +288,12 @@ impl Caller {
         interceptors.after(&mut Ending { path, code, message, trailers, peer: None, elapsed: None });
         answer
     }
+}
+
+/// An interceptor's refusal, as the caller gets it.
+#[cold]
+fn refused(status: Status) -> Status {
+    Failure::at_once(Cause::Interceptor).into_status(Some(status))
 }
 
 impl fmt::Debug for Caller {

@@ -147,6 +147,12 @@ impl Local {
         }
     }
 
+    /// Whether the names have not been resolved yet, and with them the service config is not known.
+    #[inline]
+    pub(crate) fn is_early(&self) -> bool {
+        self.version.get() == 0 && self.shared.version() == 0
+    }
+
     /// As the first call does, without a call.
     pub(crate) fn connect_now(self: &Rc<Self>) {
         self.touch(now());

@@ -3,6 +3,7 @@
 //! Invariant: a placed call is accounted for with its endpoint until it is dropped, and its stream ends with it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use corelane_call::Code;
 use corelane_memory::Key;
@@ -98,77 +99,142 @@ pub(crate) async fn place(
     avoid: &[EndpointKey],
     mut open: impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
 ) -> Result<Placed, Failure> {
-    let mut turn = Called(None);
-    let mut line: Option<Rc<Pool>> = None;
-    // Endpoints whose breakers are open, besides those to be avoided.
-    let mut blocked: Vec<EndpointKey> = Vec::new();
-    loop {
-        let call = Call { hash: plan.hash, avoid: if blocked.is_empty() { avoid } else { &blocked } };
-        let picked = match line.take().filter(|pool| plan.local.takes_calls(pool)) {
-            Some(pool) => Picked::Pool(pool),
-            None => plan.local.pick(now(), &call),
-        };
-        let wait = match picked {
-            Picked::Pool(pool) => {
-                let watch = match plan.local.admit(&pool, plan.path(), now()) {
-                    Ok(watch) => watch,
-                    Err(retry_after) if blocked.contains(&pool.key) => {
-                        // No other endpoint is left.
-                        let cause = Cause::BreakerOpen { retry_after };
-                        return Err(plan.failure(cause, Some(pool.name.clone()), attempt));
-                    }
-                    Err(_) => {
-                        blocked.extend(if blocked.is_empty() { avoid } else { &[] });
-                        blocked.push(pool.key);
-                        continue;
-                    }
-                };
-                let taken = pool.take(turn.at(&pool), |link| {
-                    link.with(|session, io| open(session, io, &pool)).unwrap_or(Err(Unopened::Leaving))
-                });
-                match taken {
-                    Taken::Yes(link, key) => {
-                        turn.use_up();
-                        plan.local.started(now(), pool.key);
-                        let (local, settled) = (plan.local.clone(), false);
-                        return Ok(Placed {
-                            link,
-                            pool,
-                            key,
-                            local,
-                            settled,
-                            watch: Some(watch),
-                            code: None,
-                        });
-                    }
-                    Taken::Full => {
-                        plan.local.watched(&pool.name, watch, None, now());
-                        turn.use_up();
-                        let wait = join(plan, &pool.waiters, attempt)?;
-                        line = Some(pool);
-                        wait
-                    }
-                    // Its connection has just gone; the next pick knows.
-                    Taken::None => {
-                        plan.local.watched(&pool.name, watch, None, now());
-                        join(plan, &plan.local.waiting, attempt)?
-                    }
-                }
+    match place_at_once(plan, attempt, avoid, &mut open)? {
+        Ok(placed) => Ok(placed),
+        Err(line) => line.wait(&mut open).await,
+    }
+}
+
+/// As `place`, where there is room; else what is to be waited for. Most calls find room at once, and their futures stay small.
+#[inline]
+pub(crate) fn place_at_once<'a>(
+    plan: &'a Plan,
+    attempt: u32,
+    avoid: &'a [EndpointKey],
+    open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
+) -> Result<Result<Placed, Line<'a>>, Failure> {
+    let mut search = Search { plan, attempt, avoid, blocked: Vec::new(), turn: Called(None), line: None };
+    Ok(match search.step(open)? {
+        Step::Placed(placed) => Ok(placed),
+        Step::Wait(wait) => Err(Line { search, wait }),
+    })
+}
+
+/// An attempt on its way to a stream.
+struct Search<'a> {
+    plan: &'a Plan,
+    attempt: u32,
+    avoid: &'a [EndpointKey],
+    /// Endpoints whose breakers are open, and those to be avoided; empty while none is.
+    blocked: Vec<EndpointKey>,
+    turn: Called,
+    /// In whose line it waits.
+    line: Option<Rc<Pool>>,
+}
+
+/// What a look at the endpoints has come to.
+enum Step {
+    Placed(Placed),
+    Wait(Wait),
+}
+
+/// An attempt that waits, in a pool's line or for a connection.
+pub(crate) struct Line<'a> {
+    search: Search<'a>,
+    wait: Wait,
+}
+
+impl Line<'_> {
+    /// Waits, and tries again, until there is room.
+    pub(crate) async fn wait(
+        self,
+        open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
+    ) -> Result<Placed, Failure> {
+        let Line { mut search, mut wait } = self;
+        loop {
+            // Before the wait: a turn that was not used is another's now.
+            search.turn = Called(None);
+            if by(search.plan.deadline, wait).await.is_none() {
+                let at = if search.line.is_some() { Place::Queue } else { Place::Connecting };
+                return Err(search.plan.expired(at, search.attempt));
             }
-            Picked::Failed(cause, endpoint)
-                if !plan.wait_for_ready || matches!(cause, Cause::ChannelShutdown) =>
-            {
-                return Err(plan.failure(cause, endpoint, attempt));
+            search.turn.0.clone_from(&search.line);
+            match search.step(open)? {
+                Step::Placed(placed) => return Ok(placed),
+                Step::Wait(next) => wait = next,
             }
-            Picked::Wait | Picked::Failed(..) => join(plan, &plan.local.waiting, attempt)?,
-        };
-        // Before the wait: a turn that was not used is another's now.
-        turn = Called(None);
-        if by(plan.deadline, wait).await.is_none() {
-            let at = if line.is_some() { Place::Queue } else { Place::Connecting };
-            return Err(plan.expired(at, attempt));
         }
-        turn.0.clone_from(&line);
+    }
+}
+
+impl Search<'_> {
+    #[inline]
+    fn step(
+        &mut self,
+        open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
+    ) -> Result<Step, Failure> {
+        let (plan, now) = (self.plan, now());
+        loop {
+            let avoid = if self.blocked.is_empty() { self.avoid } else { &self.blocked };
+            let picked = match self.line.take().filter(|pool| plan.local.takes_calls(pool)) {
+                Some(pool) => Picked::Pool(pool),
+                None => plan.local.pick(now, &Call { hash: plan.hash, avoid }),
+            };
+            let pool = match picked {
+                Picked::Pool(pool) => pool,
+                Picked::Failed(cause, endpoint)
+                    if !plan.wait_for_ready || matches!(cause, Cause::ChannelShutdown) =>
+                {
+                    return Err(plan.failure(cause, endpoint, self.attempt));
+                }
+                Picked::Wait | Picked::Failed(..) => return self.join(&plan.local.waiting),
+            };
+            let watch = match plan.local.admit(&pool, plan.path(), now) {
+                Ok(watch) => watch,
+                Err(retry_after) => {
+                    self.block(&pool, retry_after)?;
+                    continue;
+                }
+            };
+            let taken = pool.take(self.turn.at(&pool), |link| {
+                link.with(|session, io| open(session, io, &pool)).unwrap_or(Err(Unopened::Leaving))
+            });
+            if let Taken::Yes(link, key) = taken {
+                self.turn.use_up();
+                plan.local.started(now, pool.key);
+                let (local, watch) = (plan.local.clone(), Some(watch));
+                let placed = Placed { link, pool, key, local, settled: false, watch, code: None };
+                return Ok(Step::Placed(placed));
+            }
+            plan.local.watched(&pool.name, watch, None, now);
+            if let Taken::None = taken {
+                // Its connection has just gone; the next pick knows.
+                return self.join(&plan.local.waiting);
+            }
+            self.turn.use_up();
+            let wait = self.join(&pool.waiters);
+            self.line = Some(pool);
+            return wait;
+        }
+    }
+
+    fn join(&self, waiters: &Rc<Waiters>) -> Result<Step, Failure> {
+        join(self.plan, waiters, self.attempt).map(Step::Wait)
+    }
+
+    /// The breaker of the method is open there.
+    #[cold]
+    fn block(&mut self, pool: &Pool, retry_after: Duration) -> Result<(), Failure> {
+        if self.blocked.contains(&pool.key) {
+            // No other endpoint is left.
+            let cause = Cause::BreakerOpen { retry_after };
+            return Err(self.plan.failure(cause, Some(pool.name.clone()), self.attempt));
+        }
+        if self.blocked.is_empty() {
+            self.blocked.extend(self.avoid);
+        }
+        self.blocked.push(pool.key);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use corelane_call::{CallParts, Encoding, Metadata, Status};
 use corelane_policy::config::HedgingPolicy;
 use corelane_policy::resilience::PREVIOUS_ATTEMPTS_NAME;
 use corelane_wire::grpc::timeout;
+use corelane_wire::hpack::Template;
 use corelane_wire::{FieldList, Instant, Name};
 
 use super::place::join;
@@ -36,7 +37,7 @@ pub(crate) struct Plan {
     pub(crate) hash: Option<u64>,
     pub(crate) metadata: Metadata,
     /// The head of a request with nothing special.
-    head: Rc<FieldList>,
+    head: Rc<Template>,
     _counted: Counted,
 }
 
@@ -110,12 +111,6 @@ impl Plan {
         self.hash = self.local.hash(&self.metadata);
     }
 
-    /// Whether the names have not been resolved yet, and with them the service config is not known.
-    #[inline]
-    pub(crate) fn is_early(&self) -> bool {
-        self.local.version.get() == 0 && self.local.shared.version() == 0
-    }
-
     /// Waits for the first result of the resolver, whatever it is, and plans anew: its service config holds for the calls that
     /// have waited for it, too.
     pub(crate) async fn await_config(
@@ -123,7 +118,7 @@ impl Plan {
         options: &CallerOptions,
         parts: &CallParts,
     ) -> Result<(), Failure> {
-        while self.is_early() && !self.local.is_shut_down() {
+        while self.local.is_early() && !self.local.is_shut_down() {
             let wait = join(self, &self.local.waiting, 1)?;
             if by(self.deadline, wait).await.is_none() {
                 return Err(self.expired(Place::Connecting, 1));
@@ -141,7 +136,7 @@ impl Plan {
         &self,
         now: Instant,
         previous: Option<&str>,
-        with: impl FnOnce(&FieldList, Option<&FieldList>) -> R,
+        with: impl FnOnce(&Template, Option<&FieldList>) -> R,
     ) -> R {
         if self.deadline == Instant::MAX && self.metadata.is_empty() && previous.is_none() {
             return with(&self.head, None);

@@ -12,17 +12,17 @@ use corelane_policy::balance::EndpointKey;
 use corelane_policy::resilience::{
     self, Committed, Decision, PUSHBACK_NAME, Pushback, Reach, RetryState, Stop,
 };
-use corelane_runtime::{now, sleep_until};
+use corelane_runtime::{Io, now, sleep_until};
 use corelane_wire::frame::EndStream;
 
-use super::place::{Placed, place};
+use super::place::{Placed, place_at_once};
 use super::plan::Plan;
 use super::{cached, hedged};
 use crate::end::{Begun, End, Outcome};
 use crate::error::Failure;
 use crate::options::Retries;
 use crate::pool::Pool;
-use crate::session::Opening;
+use crate::session::{ClientSession, Opening};
 use crate::time::by;
 use crate::{Cause, Idempotency, Place};
 
@@ -79,7 +79,7 @@ pub(crate) struct Got {
 
 /// Makes the call.
 pub(crate) async fn unary<C: Codec>(
-    plan: Plan,
+    plan: &Plan,
     codec: &C,
     message: &C::Encode,
 ) -> Result<Response<C::Decode>, Status> {
@@ -87,10 +87,10 @@ pub(crate) async fn unary<C: Codec>(
     if let Some(cache) =
         plan.local.cache.as_ref().filter(|_| plan.idempotency() == Idempotency::NoSideEffects)
     {
-        return Box::pin(cached::unary(&plan, cache, codec, message)).await;
+        return Box::pin(cached::unary(plan, cache, codec, message)).await;
     }
-    let got = fetch(&plan, codec, message).await?;
-    decode(&plan, codec, got)
+    let got = fetch(plan, codec, message).await?;
+    decode(plan, codec, got)
 }
 
 /// Makes the call, with as many attempts as its policy allows.
@@ -100,13 +100,23 @@ pub(crate) async fn fetch<C: Codec>(plan: &Plan, codec: &C, message: &C::Encode)
         succeeded(plan);
         return Ok(got);
     }
-    let mut failed = match attempt(plan, codec, message, 1, None, &[], None).await {
+    match attempt(plan, codec, message, 1, None, &[], None).await {
         Ok(got) => {
             succeeded(plan);
-            return Ok(got);
+            Ok(got)
         }
-        Err(failed) => failed,
-    };
+        // Boxed, so that the futures of the many calls that succeed at once stay small.
+        Err(failed) => Box::pin(again(plan, codec, message, failed)).await,
+    }
+}
+
+/// Makes further attempts, after the first has failed.
+async fn again<C: Codec>(
+    plan: &Plan,
+    codec: &C,
+    message: &C::Encode,
+    mut failed: Failed,
+) -> Result<Got, Status> {
     let mut retries = RetryState::new();
     let mut avoid = Vec::new();
     loop {
@@ -183,7 +193,7 @@ pub(crate) async fn attempt<C: Codec>(
 ) -> Result<Got, Failed> {
     let mut encoded = Ok(());
     let encodings = plan.encodings;
-    let placed = place(plan, number, avoid, |session, io, _| {
+    let mut open = |session: &mut ClientSession, io: &mut Io<'_>, _: &Rc<Pool>| {
         let now = io.now;
         plan.with_head(now, previous, |head, more| {
             let (deadline, receive_max) = (plan.deadline, plan.receive_max);
@@ -194,8 +204,12 @@ pub(crate) async fn attempt<C: Codec>(
             });
             Ok(key)
         })
-    })
-    .await;
+    };
+    let placed = match place_at_once(plan, number, avoid, &mut open) {
+        Ok(Ok(placed)) => Ok(placed),
+        Ok(Err(line)) => Box::pin(line.wait(&mut open)).await,
+        Err(failure) => Err(failure),
+    };
     let mut placed = placed.map_err(|failure| Failed::here(failure, None))?;
     if let Some(used) = used {
         used.borrow_mut().push(placed.pool.key);
@@ -207,7 +221,7 @@ pub(crate) async fn attempt<C: Codec>(
     let answer = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx)));
     let outcome = match plan.attempt_deadline() {
         None => Some(answer.await),
-        Some(deadline) => by(deadline, answer).await,
+        Some(deadline) => Box::pin(by(deadline, answer)).await,
     };
     let Some(outcome) = outcome else {
         let failure = plan.failure(Cause::Deadline(Place::Attempt), Some(placed.pool.name.clone()), number);
