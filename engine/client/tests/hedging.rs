@@ -18,10 +18,10 @@ use support::{ECHO, Text, begin, beside, caller_with, failure, on_both, say, unt
 /// Longer than any test: a copy that waits for it never goes.
 const NEVER: &str = "3600s";
 
-/// Sends up to this many copies, `delay` apart; UNAVAILABLE does not end the call.
+/// Sends up to this many copies, `delay` apart; UNAVAILABLE does not end the call. The deadline is for what would hang.
 fn policy(attempts: u32, delay: &str) -> String {
     format!(
-        r#"{{"methodConfig": [{{"name": [{{}}], "hedgingPolicy": {{"maxAttempts": {attempts}, "hedgingDelay": "{delay}",
+        r#"{{"methodConfig": [{{"name": [{{}}], "timeout": "20s", "hedgingPolicy": {{"maxAttempts": {attempts}, "hedgingDelay": "{delay}",
             "nonFatalStatusCodes": ["UNAVAILABLE"]}}}}]}}"#
     )
 }
