@@ -12,7 +12,10 @@ use corelane_client::{Caller, Cause, Channel, Idempotency, Method, Place};
 use corelane_policy::cache::CacheConfig;
 use corelane_runtime::{spawn_local, yield_now};
 use support::counting::{Counting, with_peer};
-use support::{ECHO, Running, SPLIT, Text, begin, caller_with, collect, failure, on_both, repeated, until};
+use support::peer::{Incoming, Peer, Wire};
+use support::{
+    ECHO, Running, SPLIT, Text, begin, caller_with, collect, failure, on_both, repeated, told, until,
+};
 
 /// A method that changes nothing, so that its responses may be kept.
 const GET: Method = ECHO.with_idempotency(Idempotency::NoSideEffects);
@@ -317,4 +320,45 @@ fn more_than_may_wait_make_their_own_calls() {
             }
         },
     );
+}
+
+/// How a call fails that goes through a cache, and how one that does not: the same way.
+fn fails_alike(answer: fn(&mut Wire, &Incoming)) {
+    let peer = Peer::answering(answer);
+    let target = peer.target.clone();
+    on_both(move || {
+        let keeping = caller_with(Channel::builder(&target).response_cache(lasting()));
+        let plain = support::caller(&target);
+        async move {
+            let kept = get(&keeping, "hello").await.unwrap_err();
+            let other = get(&plain, "hello").await.unwrap_err();
+            assert_eq!((kept.code(), told(&kept)), (other.code(), told(&other)));
+            let (kept, other) = (failure(&kept), failure(&other));
+            assert_eq!((&kept.endpoint, kept.attempt), (&other.endpoint, other.attempt));
+        }
+    });
+}
+
+#[test]
+fn a_cache_changes_nothing_about_how_calls_fail() {
+    // Without a message.
+    fails_alike(|wire, call| wire.fail(call.stream, "0", &[]));
+    // With one that cannot be decoded.
+    fails_alike(|wire, call| {
+        wire.head(call.stream);
+        wire.data(call.stream, &[0, 0, 0, 0, 1, 0xff]);
+        wire.trailers(call.stream, &[("grpc-status", "0")]);
+    });
+}
+
+#[test]
+fn what_is_kept_may_be_too_large_for_another_caller() {
+    with_cache(lasting(), |caller, _| async move {
+        let mut small = caller.clone();
+        small.max_decoding_message_size(10);
+        assert_eq!(get(&caller, "repeat 100").await.unwrap().len(), 100);
+        let status = get(&small, "repeat 100").await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(matches!(failure(&status).cause, Cause::ResponseTooLarge { .. }), "{status}");
+    });
 }

@@ -186,6 +186,24 @@ fn calls_that_succeed_earn_retries_back() {
 }
 
 #[test]
+fn a_request_that_is_too_large_is_not_tried_again() {
+    let counting = Counting::start(|wire, call, _| wire.answer(call.stream, "yes"));
+    with_peer(
+        &counting,
+        |builder| {
+            let config = policy(3, "0.01s").replace("UNAVAILABLE", "RESOURCE_EXHAUSTED");
+            builder.default_service_config(config)
+        },
+        |mut caller, _| async move {
+            caller.max_encoding_message_size(10);
+            let status = say(&caller, "0123456789").await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::RequestTooLarge), "{status}");
+            assert_eq!((failure(&status).attempt, failure(&status).stop), (1, None));
+        },
+    );
+}
+
+#[test]
 fn how_long_a_call_took_is_how_long_all_its_attempts_took() {
     let counting = Counting::start(|wire, call, number| match number {
         0 => wire.fail(call.stream, "14", &[("grpc-retry-pushback-ms", "30")]),
