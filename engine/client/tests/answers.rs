@@ -238,8 +238,12 @@ fn a_response_that_is_too_large() {
             assert_eq!(status.code(), Code::ResourceExhausted);
             let text =
                 format!("the response has 13 bytes, and 10 are accepted (endpoint {address}, after …)");
-            assert!(told(&status).starts_with(&text), "{status}");
+            assert_eq!(told(&status), text);
             assert!(matches!(failure(&status).cause, Cause::ResponseTooLarge { len: Some(13), max: 10 }));
+            assert_eq!(
+                (failure(&status).endpoint.as_deref(), failure(&status).attempt),
+                (Some(&*address), 1)
+            );
             assert_eq!(say(&caller, "repeat 8").await.unwrap(), "xxxxxxxx");
         }
     });

@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +13,11 @@ use corelane_call::{Code, Request, Response, Status, Stream, Streaming, stream};
 use corelane_client::{Caller, Cause, Channel, Method, Place};
 use corelane_runtime::Workers;
 use corelane_server::{Methods, Server, Service};
-use corelane_wire::frame::{ErrorCode, Kind};
+use corelane_wire::frame::ErrorCode;
+use support::counting::{Counting, resets, with_peer};
 use support::peer::{Peer, message};
 use support::{
-    CHAT, ECHO, JOIN, Running, SPLIT, Seen, Text, beside, caller, caller_with, failure, on_both, run, say,
+    CHAT, ECHO, JOIN, Running, SPLIT, Seen, Text, begin, beside, caller, caller_with, failure, on_both, say,
     told, until,
 };
 
@@ -126,9 +126,7 @@ fn the_requests_of_a_call_go_with_it() {
 #[test]
 fn the_requests_of_a_conversation_that_the_server_has_ended_are_dropped() {
     let peer = Peer::answering(|wire, call| {
-        wire.head(call.stream);
-        wire.data(call.stream, &message("enough"));
-        wire.trailers(call.stream, &[("grpc-status", "0")]);
+        wire.answer(call.stream, "enough");
     });
     let target = peer.target.clone();
     on_both(move || {
@@ -197,12 +195,7 @@ fn a_channel_that_is_shut_down_ends_the_calls_that_wait_and_no_others() {
             let talk = waiting[2].bidi(CHAT, Text::new(), Request::new(words)).await;
             let mut answers: Streaming<String> = talk.unwrap().into_inner();
             for caller in &waiting {
-                let mut call = Box::pin(say(caller, "hello"));
-                poll_fn(|cx| {
-                    assert!(call.as_mut().poll(cx).is_pending());
-                    Poll::Ready(())
-                })
-                .await;
+                let call = begin(say(caller, "hello")).await;
                 caller.channel().shut_down();
                 let status = call.await.unwrap_err();
                 assert!(matches!(failure(&status).cause, Cause::ChannelShutdown), "{status}");
@@ -218,37 +211,35 @@ fn a_channel_that_is_shut_down_ends_the_calls_that_wait_and_no_others() {
 /// A peer's view of a call that is dropped: the stream is reset, the connection stays.
 #[test]
 fn what_is_dropped_is_reset_with_cancel() {
-    let (sender, resets) = std::sync::mpsc::channel();
-    let peer = Peer::start(move |wire| {
-        wire.greet(&[]);
-        while let Some((header, payload)) = wire.next() {
-            if header.kind == Kind::RST_STREAM {
-                let _ = sender.send(ErrorCode::new(u32::from_be_bytes(payload.try_into().unwrap())));
-            }
+    let counting = Counting::start(|wire, call, number| {
+        if number > 0 {
+            wire.head(call.stream);
+            wire.data(call.stream, &message("a"));
         }
     });
-    let target = peer.target.clone();
-    run(move || {
-        let caller = caller(&target);
-        async move {
-            caller.channel().ready().await.unwrap();
-            let mut call = Box::pin(say(&caller, "hello"));
-            poll_fn(|cx| {
-                assert!(call.as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
-            drop(call);
-            let mut reset = None;
-            until("the reset", || {
-                reset = resets.try_recv().ok();
-                reset.is_some()
-            })
-            .await;
-            assert_eq!(reset, Some(ErrorCode::CANCEL));
-            assert_eq!(caller.channel().pools()[0].1.idle, 1);
-        }
-    });
+    with_peer(
+        &counting,
+        |builder| builder,
+        |caller, attempts| async move {
+            let cancelled = async |calls| {
+                until("the reset", || resets(&attempts) == vec![Some(ErrorCode::CANCEL); calls]).await;
+            };
+            let sent = || attempts.lock().unwrap().len() == 1;
+            beside(until("the call", sent), say(&caller, "hello")).await;
+            cancelled(1).await;
+            let words = caller.server_streaming(SPLIT, Text::new(), Request::new(String::new())).await;
+            drop(words.unwrap());
+            cancelled(2).await;
+            let (_sender, requests) = stream::channel::<String>(1);
+            let answers = caller.bidi(CHAT, Text::new(), Request::new(requests)).await;
+            let mut answers = answers.unwrap().into_inner();
+            assert_eq!(answers.message().await.unwrap().as_deref(), Some("a"));
+            drop(answers);
+            cancelled(3).await;
+            let pool = caller.channel().pools()[0].1;
+            assert_eq!((pool.opened, pool.idle), (1, 1));
+        },
+    );
 }
 
 /// How a call fails that has 50 ms.
@@ -300,12 +291,7 @@ fn a_deadline_that_is_over_in_line_for_a_stream() {
         let caller = caller_with(Channel::builder(&target).connections(1, 1));
         async move {
             caller.channel().ready().await.unwrap();
-            let mut hangs = Box::pin(say(&caller, "hang"));
-            poll_fn(|cx| {
-                assert!(hangs.as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
+            let _hangs = begin(say(&caller, "hang")).await;
             let (code, text, cause) = hurried(&caller, "hello").await;
             assert_eq!(code, Code::DeadlineExceeded, "{text}");
             assert!(matches!(cause, Cause::Deadline(Place::Queue)), "{text}");
@@ -484,9 +470,7 @@ fn a_response_that_comes_after_the_deadline_is_none() {
     let peer = Peer::answering(move |wire, call| {
         if call.stream == 1 {
             let _ = gone.lock().unwrap().recv();
-            wire.head(call.stream);
-            wire.data(call.stream, &message("late"));
-            wire.trailers(call.stream, &[("grpc-status", "0")]);
+            wire.answer(call.stream, "late");
         } else {
             wire.answer(call.stream, "in time");
         }

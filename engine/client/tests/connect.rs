@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use corelane_policy::balance::EndpointInfo;
 use corelane_policy::config::{BalancerConfig, ProxyRules};
 use support::peer::Peer;
 use support::{
-    CHAT, ECHO, Running, Text, beside, caller, caller_with, deserted, failure, on_both, run, say,
-    short_backoff, told, until,
+    CHAT, ECHO, Running, SPLIT, Text, begin, beside, caller, caller_with, deserted, failure, on_both,
+    received, run, say, short_backoff, told, until,
 };
 
 fn friendly() -> Peer {
@@ -151,7 +151,8 @@ fn all_addresses_are_tried_before_a_call_fails() {
         let caller = caller(&format!("ipv4:{},{}", deserted(), deserted()));
         let status = say(&caller, "hello").await.unwrap_err();
         assert!(matches!(failure(&status).cause, Cause::Connect { .. }));
-        assert!(caller.channel().pools().iter().all(|(_, pool)| pool.failed == 1));
+        let failed: Vec<u64> = caller.channel().pools().iter().map(|(_, pool)| pool.failed).collect();
+        assert_eq!(failed, [1, 1]);
         assert_eq!(caller.channel().state(), ConnectivityState::TransientFailure);
     });
 }
@@ -461,13 +462,23 @@ fn whoever_waits_for_readiness_outlasts_failures() {
         let status = caller.unary(ECHO, Text::new(), request).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
         let _server = Running::with(&address, |builder| builder, |_| ());
-        let mut answer = None;
-        until("the answer", || {
-            answer = outcome.try_recv().ok();
-            answer.is_some()
-        })
-        .await;
-        assert_eq!(answer.unwrap().as_deref(), Ok("hello"));
+        assert_eq!(received("the answer", || outcome.try_recv().ok()).await.as_deref(), Ok("hello"));
+    });
+}
+
+#[test]
+fn a_service_config_may_have_calls_wait_for_readiness() {
+    on_both(|| async {
+        let address = deserted();
+        let config = r#"{"methodConfig": [{"name": [{"service": "test.Texts", "method": "Echo"}], "waitForReady": true}]}"#;
+        let builder = Channel::builder(format!("ipv4:{address}")).backoff(short_backoff());
+        let caller = caller_with(builder.default_service_config(config));
+        let waiting = begin(say(&caller, "hello")).await;
+        // Other methods do not.
+        let split = caller.server_streaming(SPLIT, Text::new(), Request::new("a".to_owned())).await;
+        assert!(matches!(failure(&split.unwrap_err()).cause, Cause::Connect { .. }));
+        let _server = Running::with(&address, |builder| builder, |_| ());
+        assert_eq!(waiting.await.unwrap(), "hello");
     });
 }
 
@@ -657,9 +668,7 @@ fn an_endpoint_gets_calls_for_as_long_as_it_says_that_it_serves() {
 #[test]
 fn a_listener_that_is_gone_and_back_keeps_its_endpoint() {
     on_both(|| async {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
+        let address = deserted();
         let first = Running::with(&address, |builder| builder, |_| ());
         let builder = Channel::builder(format!("ipv4:{address}")).backoff(short_backoff());
         let caller = caller_with(builder);

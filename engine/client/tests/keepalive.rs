@@ -13,7 +13,7 @@ use corelane_client::{
 };
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{Peer, Wire};
-use support::{caller_with, failure, on_both, say, told, until};
+use support::{caller_with, failure, on_both, received, say, told, until};
 
 /// Asks after 10 ms of silence, and waits for 30.
 fn asking(target: &str, while_idle: WhileIdle) -> ChannelBuilder {
@@ -107,13 +107,8 @@ fn a_connection_without_calls_is_asked_only_if_that_was_wanted() {
         async move {
             resting.ready().await.unwrap();
             pinging.ready().await.unwrap();
-            let mut number = None;
-            until("three PINGs", || {
-                number = asked.lock().unwrap().try_recv().ok();
-                number.is_some()
-            })
-            .await;
-            assert_eq!(number.unwrap() % 2, 1, "the second connection is the one that is asked");
+            let number = received("three PINGs", || asked.lock().unwrap().try_recv().ok()).await;
+            assert_eq!(number % 2, 1, "the second connection is the one that is asked");
             assert_eq!(resting.state(), ConnectivityState::Ready);
         }
     });

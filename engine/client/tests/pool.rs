@@ -15,7 +15,7 @@ use corelane_policy::config::BalancerConfig;
 use corelane_runtime::{spawn_local, yield_now};
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer};
-use support::{Running, caller, caller_with, failure, on_both, run, say, short_backoff, told, until};
+use support::{Running, begin, caller, caller_with, failure, on_both, run, say, short_backoff, told, until};
 
 /// A server that allows so many calls on one connection.
 fn narrow(streams: u32) -> Running {
@@ -235,13 +235,7 @@ fn whoever_gives_up_in_line_passes_the_turn_on() {
             caller.channel().ready().await.unwrap();
             let mut calls = Vec::new();
             for text in ["hang", "gives up", "hello"] {
-                let mut call = Box::pin(say(&caller, text));
-                std::future::poll_fn(|cx| {
-                    assert!(call.as_mut().poll(cx).is_pending());
-                    std::task::Poll::Ready(())
-                })
-                .await;
-                calls.push(call);
+                calls.push(begin(say(&caller, text)).await);
             }
             assert_eq!(figures(&caller).waiting, 2);
             let last = calls.pop().unwrap();

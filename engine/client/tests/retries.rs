@@ -3,13 +3,14 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use corelane_call::{Code, Request, Response, Status, stream};
-use corelane_client::{Caller, Cause, Channel, ChannelBuilder};
+use corelane_client::{Caller, Cause, Channel};
 use corelane_policy::config::BalancerConfig;
 use corelane_policy::resilience::Stop;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
+use support::counting::{Counting, numbers, previous, with_peer};
 use support::peer::{Incoming, Peer, Wire, message};
 use support::{CHAT, JOIN, SPLIT, Text, caller_with, collect, failure, on_both, say, told, until};
 
@@ -19,65 +20,6 @@ fn policy(attempts: u32, backoff: &str) -> String {
         r#"{{"methodConfig": [{{"name": [{{}}], "retryPolicy": {{"maxAttempts": {attempts}, "initialBackoff": "{backoff}",
             "maxBackoff": "{backoff}", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}}}}]}}"#
     )
-}
-
-/// An attempt as the peer saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Attempt {
-    /// `grpc-previous-rpc-attempts`.
-    previous: Option<String>,
-    connection: usize,
-}
-
-/// A peer that notes each attempt, and answers with `answer` by its number from 0.
-struct Counting {
-    peer: Peer,
-    attempts: Arc<Mutex<Vec<Attempt>>>,
-}
-
-impl Counting {
-    fn start(answer: impl Fn(&mut Wire, &Incoming, usize) + Send + Sync + 'static) -> Counting {
-        let attempts = Arc::new(Mutex::new(Vec::new()));
-        let shared = attempts.clone();
-        let peer = Peer::answering(move |wire, call| {
-            let previous = call.field("grpc-previous-rpc-attempts");
-            let number = {
-                let mut attempts = shared.lock().unwrap();
-                attempts.push(Attempt { previous, connection: wire.number });
-                attempts.len() - 1
-            };
-            answer(wire, call, number);
-        });
-        Counting { peer, attempts }
-    }
-
-    /// What came since it was last asked.
-    fn taken(attempts: &Mutex<Vec<Attempt>>) -> Vec<Attempt> {
-        std::mem::take(&mut attempts.lock().unwrap())
-    }
-}
-
-/// Runs `test` with a caller of the peer, on both backends; it gets what the peer saw, too.
-fn with_peer<F>(
-    counting: &Counting,
-    configure: impl Fn(ChannelBuilder) -> ChannelBuilder + Clone + Send + 'static,
-    test: impl Fn(Caller, Arc<Mutex<Vec<Attempt>>>) -> F + Clone + Send + 'static,
-) where
-    F: Future<Output = ()> + 'static,
-{
-    let (target, attempts) = (counting.peer.target.clone(), counting.attempts.clone());
-    on_both(move || {
-        Counting::taken(&attempts);
-        test(caller_with(configure(Channel::builder(&target))), attempts.clone())
-    });
-}
-
-fn previous(attempts: &Mutex<Vec<Attempt>>) -> Vec<Option<String>> {
-    Counting::taken(attempts).into_iter().map(|attempt| attempt.previous).collect()
-}
-
-fn numbers<const N: usize>(expected: [Option<&str>; N]) -> Vec<Option<String>> {
-    expected.map(|number| number.map(str::to_owned)).to_vec()
 }
 
 #[test]
@@ -215,6 +157,65 @@ fn a_server_most_of_whose_calls_fail_gets_no_retries() {
             let status = say(&caller, "hello").await.unwrap_err();
             assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 1));
             assert_eq!(Counting::taken(&attempts).len(), 1);
+        },
+    );
+}
+
+#[test]
+fn calls_that_succeed_earn_retries_back() {
+    let counting = Counting::start(|wire, call, number| match number {
+        0 | 1 | 4 => wire.fail(call.stream, "14", &[]),
+        _ => wire.answer(call.stream, "yes"),
+    });
+    with_peer(
+        &counting,
+        |builder| {
+            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 1}, "#;
+            builder.default_service_config(policy(5, "0.01s").replacen('{', throttling, 1))
+        },
+        |caller, attempts| async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 2));
+            // Two tokens are left, and each success brings one.
+            for _ in 0..3 {
+                assert_eq!(say(&caller, "hello").await.unwrap(), "yes");
+            }
+            assert_eq!(previous(&attempts), numbers([None, Some("1"), None, None, None, Some("1")]));
+        },
+    );
+}
+
+#[test]
+fn a_request_that_is_too_large_is_not_tried_again() {
+    let counting = Counting::start(|wire, call, _| wire.answer(call.stream, "yes"));
+    with_peer(
+        &counting,
+        |builder| {
+            let config = policy(3, "0.01s").replace("UNAVAILABLE", "RESOURCE_EXHAUSTED");
+            builder.default_service_config(config)
+        },
+        |mut caller, _| async move {
+            caller.max_encoding_message_size(10);
+            let status = say(&caller, "0123456789").await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::RequestTooLarge), "{status}");
+            assert_eq!((failure(&status).attempt, failure(&status).stop), (1, None));
+        },
+    );
+}
+
+#[test]
+fn how_long_a_call_took_is_how_long_all_its_attempts_took() {
+    let counting = Counting::start(|wire, call, number| match number {
+        0 => wire.fail(call.stream, "14", &[("grpc-retry-pushback-ms", "30")]),
+        _ => wire.fail(call.stream, "14", &[]),
+    });
+    with_peer(
+        &counting,
+        |builder| builder.default_service_config(policy(2, "0.01s")),
+        |caller, attempts| async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((failure(&status).attempt, Counting::taken(&attempts).len()), (2, 2));
+            assert!(failure(&status).elapsed >= Duration::from_millis(30), "{:?}", failure(&status));
         },
     );
 }
@@ -457,38 +458,4 @@ fn another_attempt_goes_to_another_endpoint() {
         }
     });
     assert!(Counting::taken(&failing.attempts).len() >= 10);
-}
-
-#[test]
-fn hedged_calls_take_the_first_good_answer_and_cancel_the_rest() {
-    let (sender, resets) = std::sync::mpsc::channel();
-    let peer = Peer::start(move |wire| {
-        wire.greet(&[]);
-        let Some(slow) = wire.call() else { return };
-        let Some(quick) = wire.call() else { return };
-        assert_eq!(slow.field("grpc-previous-rpc-attempts"), None);
-        assert_eq!(quick.field("grpc-previous-rpc-attempts").as_deref(), Some("1"));
-        wire.answer(quick.stream, "quick");
-        while let Some((header, _)) = wire.next() {
-            if header.kind == Kind::RST_STREAM {
-                let _ = sender.send(header.stream.get() == slow.stream);
-            }
-        }
-    });
-    let (target, resets) = (peer.target.clone(), Arc::new(Mutex::new(resets)));
-    on_both(move || {
-        let config = r#"{"methodConfig": [{"name": [{}], "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0.01s"}}]}"#;
-        let caller = caller_with(Channel::builder(&target).default_service_config(config));
-        let resets = resets.clone();
-        async move {
-            assert_eq!(say(&caller, "hello").await.unwrap(), "quick");
-            let mut reset = None;
-            until("the reset", || {
-                reset = resets.lock().unwrap().try_recv().ok();
-                reset.is_some()
-            })
-            .await;
-            assert_eq!(reset, Some(true));
-        }
-    });
 }

@@ -5,8 +5,7 @@ mod support;
 
 use corelane_runtime::limits::MAILBOX_MESSAGES_MAX;
 use corelane_runtime::{
-    Address, Backend, Config, DialError, DialOptions, Handle, Limits, Rejected, Workers, dial, spawn_local,
-    start_clients,
+    Address, Backend, Config, DialError, DialOptions, Limits, Rejected, dial, spawn_local, start_clients,
 };
 use socket2::{Domain, SockAddr, Type};
 use std::future::poll_fn;
@@ -20,19 +19,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
-use support::caller::{Caller, Calls, begin, call, connect, on_worker, reply, wire};
-use support::{Client, PATIENCE, eventually, on_both, serve, serve_at};
+use support::caller::{Caller, Calls, begin, call, clients, connect, on_worker, reply, wire};
+use support::{Client, PATIENCE, config, eventually, on_both, serve, serve_at};
 
 /// Long enough that a test which waits for it out of need fails.
 const LONG: Duration = Duration::from_secs(600);
-
-fn config(backend: Backend) -> Config {
-    Config { workers: Workers::Count(1), backend, ..Config::default() }
-}
-
-fn clients(backend: Backend) -> Handle {
-    start_clients(config(backend)).unwrap()
-}
 
 /// A path for a socket of this test alone.
 fn socket_path(name: &str, backend: Backend) -> PathBuf {

@@ -113,7 +113,7 @@ fn every_worker_gets_connections() {
 #[test]
 fn a_connection_too_many_is_closed_at_once() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.limits.connections_max = 2;
         let (handle, _) = serve_with(config);
         let mut first = Client::connect(&handle);
@@ -138,7 +138,7 @@ fn a_connection_too_many_is_closed_at_once() {
 #[test]
 fn more_wakes_than_the_mailbox_holds_are_not_lost() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.wire.max_concurrent_streams = 6_000;
         let (handle, log) = serve_with(config);
         let mut client = Client::connect(&handle);
@@ -166,7 +166,7 @@ fn more_wakes_than_the_mailbox_holds_are_not_lost() {
 #[test]
 fn few_large_buffers_go_round() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.limits.receive_buffers_max = 2;
         let (handle, _) = serve_with(config);
         let body = vec![b'b'; 100_000];
@@ -229,7 +229,7 @@ fn no_descriptor_is_inherited() {
 #[test]
 fn workers_count_connections_and_bytes() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.limits.connections_max = 1;
         let (handle, _) = serve_with(config);
         let counters = handle.counters().clone();

@@ -95,7 +95,7 @@ fn a_protocol_error_is_told_before_the_connection_closes() {
 #[test]
 fn a_client_that_says_nothing_is_not_kept() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.wire.handshake_timeout = Duration::from_millis(50);
         let (handle, _) = serve_with(config);
         let mut silent = raw(&handle);
@@ -108,7 +108,7 @@ fn a_client_that_says_nothing_is_not_kept() {
 #[test]
 fn a_client_that_never_completes_a_frame_is_not_kept() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.wire.frame_timeout = Duration::from_millis(50);
         let (handle, log) = serve_with(config);
         let mut stream = raw(&handle);
@@ -124,7 +124,7 @@ fn a_client_that_never_completes_a_frame_is_not_kept() {
 #[test]
 fn a_write_that_stalls_ends_the_connection() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.limits.write_stall = Duration::from_millis(100);
         let (handle, log) = serve_with(config);
         let mut deaf = Client::connect(&handle);
@@ -363,7 +363,7 @@ fn running_out_of_descriptors_does_not_end_the_accepting() {
 #[test]
 fn half_a_frame_does_not_keep_a_buffer_that_others_need() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.limits.receive_buffers_max = 2;
         config.limits.frame_hold = Duration::from_millis(100);
         let (handle, log) = serve_with(config);

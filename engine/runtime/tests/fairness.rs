@@ -4,7 +4,7 @@
 
 mod support;
 
-use corelane_runtime::{Backend, Config, Handle, Workers};
+use corelane_runtime::{Backend, Handle};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,7 +54,7 @@ fn a_handler_that_wakes_itself_for_ever() {
 #[test]
 fn a_connection_with_ten_thousand_ready_calls() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.wire.max_concurrent_streams = 10_000;
         let (handle, log) = serve_with(config);
         let mut hog = Client::connect(&handle);
@@ -144,7 +144,7 @@ fn a_client_that_sends_for_ever_what_nobody_hears_of() {
 #[test]
 fn more_open_calls_than_large_buffers() {
     on_both(|backend| {
-        let mut config = Config { workers: Workers::Count(1), backend, ..Config::default() };
+        let mut config = support::config(backend);
         config.limits.receive_buffers_max = 2;
         let (handle, log) = serve_with(config);
         let mut holders: Vec<_> = (0..4).map(|_| Client::connect(&handle)).collect();

@@ -6,7 +6,7 @@ mod support;
 
 use corelane_runtime::{
     Address, Backend, CertificateFault, ClientAuth, ClientTls, Config, DialOptions, Handle, Limits, Link,
-    ServerTls, TlsConfigError, TlsError, Workers, dial, start_clients,
+    ServerTls, TlsConfigError, TlsError, dial, start_clients,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,19 +18,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use support::caller::{Caller, Calls, begin, call, connect, on_worker, reply, wire};
+use support::caller::{Caller, Calls, begin, call, clients, connect, on_worker, reply, wire};
 use support::certificates::{Authority, Issued, Time};
-use support::{Client, Log, PATIENCE, eventually, on_both, serve, serve_at, serve_with};
+use support::{Client, Log, PATIENCE, config, eventually, on_both, serve, serve_at, serve_with};
 
 const NAME: &str = "service.test";
-
-fn config(backend: Backend) -> Config {
-    Config { workers: Workers::Count(1), backend, ..Config::default() }
-}
-
-fn clients(backend: Backend) -> Handle {
-    start_clients(config(backend)).unwrap()
-}
 
 fn server_tls(issued: &Issued) -> ServerTls {
     ServerTls::builder().identity_pem(issued.pem.clone(), issued.key.clone()).build().unwrap()

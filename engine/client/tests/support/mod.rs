@@ -2,12 +2,12 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
 
+pub(crate) mod counting;
 pub(crate) mod failing;
 pub(crate) mod peer;
 
 use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -259,11 +259,35 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// As `eventually`, on a worker, which must not block.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    repeated(what, async || holds().then_some(())).await;
+}
+
+/// What another thread sends.
+pub(crate) async fn received<T>(what: &str, mut receive: impl FnMut() -> Option<T>) -> T {
+    repeated(what, async || receive()).await
+}
+
+/// What `attempt` gives as soon as it gives something.
+pub(crate) async fn repeated<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let started = corelane_runtime::clock();
-    while !holds() {
+    loop {
+        if let Some(value) = attempt().await {
+            return value;
+        }
         assert!(corelane_runtime::clock().since(started).as_secs() < 20, "waited in vain for {what}");
         corelane_runtime::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// `future`, polled once: it must not be done with that.
+pub(crate) async fn begin<F: Future>(future: F) -> Pin<Box<F>> {
+    let mut future = Box::pin(future);
+    poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    future
 }
 
 /// What `future` comes to, while `beside` goes on until that is done.
@@ -280,6 +304,27 @@ pub(crate) async fn beside<F: Future>(future: F, beside: impl Future) -> F::Outp
     .await
 }
 
+/// What two futures come to, polled in turns.
+pub(crate) async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut one, mut other) = (None, None);
+    poll_fn(|cx| {
+        if one.is_none()
+            && let Poll::Ready(output) = first.as_mut().poll(cx)
+        {
+            one = Some(output);
+        }
+        if other.is_none()
+            && let Poll::Ready(output) = second.as_mut().poll(cx)
+        {
+            other = Some(output);
+        }
+        if one.is_some() && other.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    (one.expect("it is done"), other.expect("it is done"))
+}
+
 /// An address where nobody listens.
 pub(crate) fn deserted() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -293,8 +338,4 @@ pub(crate) async fn collect(mut messages: Streaming<String>) -> Result<Vec<Strin
         all.push(message);
     }
     Ok(all)
-}
-
-pub(crate) fn shared<T>(value: T) -> Rc<T> {
-    Rc::new(value)
 }

@@ -157,15 +157,19 @@ impl Wire {
     pub(crate) fn call(&mut self) -> Option<Incoming> {
         loop {
             let (header, payload) = self.next()?;
-            if header.kind != Kind::HEADERS {
-                continue;
+            if header.kind == Kind::HEADERS {
+                return Some(self.incoming(header, &payload));
             }
-            let mut head = FieldList::new();
-            let limits = ListLimits { size_max: 1 << 20, fields_max: 1_000 };
-            let _ = self.decoder.decode(&payload, limits, &mut head).unwrap();
-            let ended = header.flags.contains(Flags::END_STREAM);
-            return Some(Incoming { stream: header.stream.get(), head, ended });
         }
+    }
+
+    /// A request by its HEADERS frame.
+    pub(crate) fn incoming(&mut self, header: Header, payload: &[u8]) -> Incoming {
+        let mut head = FieldList::new();
+        let limits = ListLimits { size_max: 1 << 20, fields_max: 1_000 };
+        let _ = self.decoder.decode(payload, limits, &mut head).unwrap();
+        let ended = header.flags.contains(Flags::END_STREAM);
+        Incoming { stream: header.stream.get(), head, ended }
     }
 
     /// The messages of a request, to its end; `None` if it is reset or the client goes.

@@ -2,7 +2,8 @@
 
 use super::{PATIENCE, Reply};
 use corelane_runtime::{
-    Address, CloseReason, DialOptions, Handle, Io, Link, Session, Spawner, dial, spawn_local,
+    Address, Backend, CloseReason, DialOptions, Handle, Io, Link, Session, Spawner, dial, spawn_local,
+    start_clients,
 };
 use corelane_wire::FieldList;
 use corelane_wire::connection::{Config as WireConfig, Event, StreamKey};
@@ -131,6 +132,11 @@ impl Session for Caller {
 /// Windows in which large replies move without a round trip for each frame.
 pub fn wire() -> WireConfig {
     WireConfig { stream_window: 1 << 20, connection_window: 1 << 24, ..WireConfig::default() }
+}
+
+/// Workers of a client's.
+pub fn clients(backend: Backend) -> Handle {
+    start_clients(super::config(backend)).unwrap()
 }
 
 /// A plain connection to `address`.

@@ -295,9 +295,14 @@ fn head() -> FieldList {
     fields
 }
 
+/// One worker.
+pub fn config(backend: Backend) -> Config {
+    Config { workers: Workers::Count(1), backend, ..Config::default() }
+}
+
 /// An engine on one worker and a free port.
 pub fn serve(backend: Backend) -> (Handle, Arc<Log>) {
-    serve_with(Config { workers: Workers::Count(1), backend, ..Config::default() })
+    serve_with(config(backend))
 }
 
 pub fn serve_with(config: Config) -> (Handle, Arc<Log>) {
@@ -357,12 +362,7 @@ impl Client {
     }
 
     pub fn over(stream: Box<dyn Transport>) -> Client {
-        let config = corelane_wire::connection::Config {
-            stream_window: 1 << 20,
-            connection_window: 1 << 24,
-            ..Default::default()
-        };
-        let wire = Connection::new(Role::Client, config, Instant::default());
+        let wire = Connection::new(Role::Client, caller::wire(), Instant::default());
         let (unread, replies, order, goaways) = Default::default();
         Client { stream, wire, unread, replies, order, goaways, eof: false }
     }
@@ -476,11 +476,10 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
 /// Runs a test on both backends; io_uring may be forbidden where the tests run.
 pub fn on_both(test: fn(Backend)) {
     test(Backend::Epoll);
-    match start(
-        Config { workers: Workers::Count(1), backend: Backend::Uring, ..Config::default() },
-        &["127.0.0.1:0".parse().unwrap()],
-        |worker| Factory { log: Arc::default(), worker },
-    ) {
+    match start(config(Backend::Uring), &["127.0.0.1:0".parse().unwrap()], |worker| Factory {
+        log: Arc::default(),
+        worker,
+    }) {
         Ok(_) => test(Backend::Uring),
         Err(error) => eprintln!("left out the io_uring half: {error}"),
     }
