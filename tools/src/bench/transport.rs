@@ -1,29 +1,25 @@
-//! Sends the calls of a run with our own client: one worker for each lane, its connections, and a task for each slot.
+//! Streaming calls, sent with our own client: one worker for each lane, its connections, and a task for each slot.
 //!
-//! Does not: decide when calls are sent or what is made of their times; the lane does.
+//! Messages are octets here: what is sent was encoded once, and what comes is counted, and decoded now and then.
+//!
+//! Does not: decide when calls are sent or what is made of their times; the lane does. Unary calls are `lean.rs`'s.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::fs;
 use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use corelane::client::{Caller, Channel, ClientTls, Engine, Method, SharedChannel, Workers};
-use corelane::prost::Message as _;
+use corelane::client::{Backend, Caller, Engine, Method, SharedChannel, Workers};
+use corelane::codegen::Codec;
 use corelane::prost::bytes::Bytes;
-use corelane::{Metadata, ProstCodec, Request, Response, Status, Streaming, stream, time};
+use corelane::{Request, Response, Status, Streaming, stream, time};
 
 use crate::bench::args::{Bench, Kind};
 use crate::bench::drive::{Lane, Load};
 use crate::bench::recorder::{Call, Failure, Recorder, Traffic};
 use crate::bench::schedule::Claim;
-
-/// What is generated from `proto/bench`.
-#[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated")]
-mod proto {
-    corelane::include_proto!("bench.v1");
-}
+use crate::bench::shot::{self, Answer, Shot};
 
 /// The engine's timers ring up to a millisecond late; nearer to its time than this, a call waits turn by turn.
 const TIMER_LATE: Duration = Duration::from_millis(2);
@@ -31,99 +27,56 @@ const TIMER_LATE: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_millis(5);
 /// The largest response.
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
+/// Every so many responses one is decoded.
+const SAMPLE: u32 = 1_024;
 
 /// Calls of a kind, over channels of one connection each.
 pub(crate) struct Transport {
     channels: Vec<SharedChannel>,
     workers: Workers,
-    backend: corelane::client::Backend,
+    backend: Backend,
     shot: Shot,
-}
-
-/// One call, as it is made over and over.
-#[derive(Clone)]
-struct Shot {
-    kind: Kind,
     method: Method,
-    request: proto::Request,
-    messages: u32,
-    metadata: Metadata,
-    deadline: Option<Duration>,
 }
 
 impl Transport {
-    /// The transport for these flags.
+    /// The transport for calls like `shot`.
     ///
     /// # Errors
     /// Flags that cannot be followed, files that cannot be read.
-    pub(crate) fn new(options: &Bench) -> Result<Transport, String> {
-        if options.data.is_some() || !options.proto.is_empty() {
-            return Err(
-                "--data and --proto are not offered yet: METHOD is called with an empty message".to_owned()
-            );
-        }
-        let mut metadata = Metadata::new();
-        options.metadata.iter().for_each(|entry| entry.append_to(&mut metadata));
-        let request = proto::Request {
-            payload: Bytes::from(vec![0; usize::try_from(options.request_size.unwrap_or(0)).unwrap_or(0)]),
-            response_size: options.response_size.unwrap_or(0),
-            messages: options.messages.unwrap_or(1),
-        };
-        let (kind, request) = match options.method {
-            None => (options.kind(), request),
-            Some(_) => (Kind::Unary, proto::Request::default()),
-        };
+    pub(crate) fn new(options: &Bench, shot: Shot, workers: Workers) -> Result<Transport, String> {
+        let one = || shot::channel(options)?.build().map_err(|error| error.to_string());
+        let channels = (0..options.connections).map(|_| one()).collect::<Result<_, _>>()?;
         // The process makes one run.
-        let method = Method::new(Box::leak(format!("/{}", options.method_path()).into_boxed_str()));
-        let messages = options.messages.unwrap_or(1);
-        let tls = tls(options)?;
-        let count = usize::try_from(options.connections).unwrap_or(usize::MAX);
-        let channels = (0..count).map(|_| channel_of(options, tls.as_ref())).collect::<Result<_, _>>()?;
-        let workers = match &options.workers {
-            Some(crew) => crew.0.clone(),
-            None => {
-                let cores = std::thread::available_parallelism().map_or(1, usize::from);
-                Workers::Count(options.workers_count(cores))
-            }
-        };
-        let shot = Shot { kind, method, request, messages, metadata, deadline: options.deadline };
-        Ok(Transport { channels, workers, backend: options.backend.into(), shot })
+        let method = Method::new(Box::leak(shot.path.clone().into_boxed_str()));
+        Ok(Transport { channels, workers, backend: options.backend.into(), shot, method })
     }
 }
 
-/// A channel of one connection.
-fn channel_of(options: &Bench, tls: Option<&ClientTls>) -> Result<SharedChannel, String> {
-    let target = match options.target.strip_prefix("unix:") {
-        Some(_) => options.target.clone(),
-        None if options.target.contains("//") => options.target.clone(),
-        None => format!("dns:///{}", options.target),
-    };
-    let mut builder = Channel::builder(target).connections(1, 1);
-    if let Some(authority) = &options.authority {
-        builder = builder.authority(authority);
-    }
-    if let Some(tls) = tls {
-        builder = builder.tls(tls.clone());
-    }
-    builder.build().map_err(|error| error.to_string())
+/// Messages that stay as they are: sent as they were encoded, received as a length.
+#[derive(Clone)]
+struct Raw {
+    answer: Rc<Answer>,
+    until_sample: Rc<Cell<u32>>,
 }
 
-fn tls(options: &Bench) -> Result<Option<ClientTls>, String> {
-    if !options.tls {
-        return Ok(None);
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = u64;
+
+    fn encode(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<(), Status> {
+        out.extend_from_slice(message);
+        Ok(())
     }
-    let read =
-        |path: &std::path::Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-    let mut builder = ClientTls::builder();
-    builder = match &options.ca {
-        Some(ca) => builder.ca_pem(read(ca)?),
-        None if options.insecure => builder.danger_accept_any_certificate(),
-        None => builder.roots_native(),
-    };
-    if let (Some(cert), Some(key)) = (&options.cert, &options.key) {
-        builder = builder.identity_pem(read(cert)?, read(key)?);
+
+    fn decode(&self, message: &[u8]) -> Result<u64, Status> {
+        let left = self.until_sample.get();
+        self.until_sample.set(left.checked_sub(1).unwrap_or(SAMPLE - 1));
+        if left == 0 && !self.answer.is(message) {
+            return Err(Status::internal("the response cannot be decoded"));
+        }
+        Ok(u64::try_from(message.len()).unwrap_or(u64::MAX))
     }
-    builder.build().map(Some).map_err(|error| error.to_string())
 }
 
 impl Load for Transport {
@@ -135,10 +88,10 @@ impl Load for Transport {
         for (worker, lane) in lanes.into_iter().enumerate() {
             let mine: Vec<SharedChannel> =
                 channels.by_ref().take(usize::try_from(lane.connections())?).cloned().collect();
-            let (shot, sender) = (self.shot.clone(), sender.clone());
+            let (shot, method, sender) = (self.shot.clone(), self.method, sender.clone());
             engine.spawn_on(worker % engine.workers(), move || async move {
                 // Nobody waits once another lane has failed.
-                let _ = sender.send(drive(lane, mine, shot).await);
+                let _ = sender.send(drive(lane, mine, shot, method).await);
             })?;
         }
         drop(sender);
@@ -158,6 +111,8 @@ struct Range {
     slots: Cell<u64>,
     in_flight: Cell<u64>,
     shot: Shot,
+    method: Method,
+    codec: Raw,
 }
 
 impl Range {
@@ -166,7 +121,12 @@ impl Range {
     }
 }
 
-async fn drive(mut lane: Lane, channels: Vec<SharedChannel>, shot: Shot) -> Result<Recorder, String> {
+async fn drive(
+    mut lane: Lane,
+    channels: Vec<SharedChannel>,
+    shot: Shot,
+    method: Method,
+) -> Result<Recorder, String> {
     let mut connected = Vec::new();
     for channel in channels {
         let channel = channel.local();
@@ -180,7 +140,9 @@ async fn drive(mut lane: Lane, channels: Vec<SharedChannel>, shot: Shot) -> Resu
         origin: Instant::now(),
         slots: Cell::new(0),
         in_flight: Cell::new(0),
+        codec: Raw { answer: Rc::new(shot.answer.clone()), until_sample: Rc::default() },
         shot,
+        method,
     };
     lane.begin(range.now_ns());
     let range = Rc::new(range);
@@ -220,7 +182,7 @@ async fn slot(range: &Range, caller: &Caller) {
         wait_until(range, intended_ns).await;
         let started_ns = range.now_ns();
         range.in_flight.set(range.in_flight.get() + 1);
-        let answer = range.shot.fire(caller).await;
+        let answer = range.fire(caller).await;
         range.in_flight.set(range.in_flight.get() - 1);
         let ended_ns = range.now_ns();
         let (traffic, failed) = match &answer {
@@ -248,68 +210,63 @@ async fn wait_until(range: &Range, intended_ns: u64) {
     }
 }
 
-type Bytewise = ProstCodec<proto::Request, proto::Reply>;
-
-impl Shot {
+impl Range {
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        if !self.metadata.is_empty() {
-            *request.metadata_mut() = self.metadata.clone();
+        if !self.shot.metadata.is_empty() {
+            *request.metadata_mut() = self.shot.metadata.clone();
         }
-        if let Some(deadline) = self.deadline {
+        if let Some(deadline) = self.shot.deadline {
             request.set_timeout(deadline);
         }
         request
     }
 
-    fn requests(&self) -> impl corelane::codegen::Stream<Item = proto::Request> + 'static {
-        let request = self.request.clone();
-        stream::iter((0..self.messages).map(move |_| request.clone()))
+    fn requests(&self) -> impl corelane::codegen::Stream<Item = Bytes> + 'static {
+        let request = self.shot.request.clone();
+        stream::iter((0..self.shot.messages).map(move |_| request.clone()))
     }
 
     async fn fire(&self, caller: &Caller) -> Result<Traffic, Status> {
-        let mut traffic = Traffic::default();
-        let sent = u64::try_from(self.request.encoded_len()).unwrap_or(u64::MAX);
-        let messages = match self.kind {
+        let (shot, method) = (&self.shot, self.method);
+        let messages = match shot.kind {
             Kind::Unary | Kind::Download => 1,
-            Kind::Upload | Kind::Chat => u64::from(self.messages),
+            Kind::Upload | Kind::Chat => u64::from(shot.messages),
         };
-        (traffic.messages_sent, traffic.bytes_sent) = (messages, messages * sent);
-        match self.kind {
+        let bytes_sent = messages * u64::try_from(shot.request.len()).unwrap_or(u64::MAX);
+        let mut traffic = Traffic { messages_sent: messages, bytes_sent, ..Traffic::default() };
+        let codec = self.codec.clone();
+        match shot.kind {
             Kind::Unary => {
-                let answer =
-                    caller.unary(self.method, Bytewise::new(), self.request(self.request.clone())).await?;
-                count(&mut traffic, answer.get_ref().encoded_len());
+                let answer = caller.unary(method, codec, self.request(shot.request.clone())).await?;
+                count(&mut traffic, *answer.get_ref());
             }
             Kind::Download => {
-                let request = self.request(self.request.clone());
-                let answer = caller.server_streaming(self.method, Bytewise::new(), request).await?;
-                drain(&mut traffic, answer).await?;
+                let request = self.request(shot.request.clone());
+                drain(&mut traffic, caller.server_streaming(method, codec, request).await?).await?;
             }
             Kind::Upload => {
-                let codec = ProstCodec::<proto::Request, proto::Summary>::new();
-                let answer =
-                    caller.client_streaming(self.method, codec, self.request(self.requests())).await?;
-                count(&mut traffic, answer.get_ref().encoded_len());
+                let request = self.request(self.requests());
+                count(&mut traffic, *caller.client_streaming(method, codec, request).await?.get_ref());
             }
             Kind::Chat => {
-                let answer = caller.bidi(self.method, Bytewise::new(), self.request(self.requests())).await?;
-                drain(&mut traffic, answer).await?;
+                let request = self.request(self.requests());
+                drain(&mut traffic, caller.bidi(method, codec, request).await?).await?;
             }
         }
         Ok(traffic)
     }
 }
 
-fn count(traffic: &mut Traffic, bytes: usize) {
+fn count(traffic: &mut Traffic, bytes: u64) {
     traffic.messages_received += 1;
-    traffic.bytes_received += u64::try_from(bytes).unwrap_or(u64::MAX);
+    traffic.bytes_received += bytes;
 }
 
-async fn drain(traffic: &mut Traffic, answer: Response<Streaming<proto::Reply>>) -> Result<(), Status> {
+async fn drain(traffic: &mut Traffic, answer: Response<Streaming<u64>>) -> Result<(), Status> {
     let mut messages = answer.into_inner();
-    while let Some(message) = messages.message().await? {
-        count(traffic, message.encoded_len());
+    while let Some(bytes) = messages.message().await? {
+        count(traffic, bytes);
     }
     Ok(())
 }
