@@ -19,10 +19,8 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use corelane::client::Workers;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::bench::args::{Bench, Kind};
@@ -31,9 +29,8 @@ use crate::bench::lean::Lean;
 use crate::bench::progress::{Board, Cell};
 use crate::bench::recorder::{Call, Recorder};
 use crate::bench::schedule::{Claim, Plan, Schedule, Share};
-use crate::bench::shot::Shot;
-use crate::bench::transport::Transport;
-use crate::cli::Crew;
+use crate::bench::spec::Spec;
+use crate::bench::streams::Streams;
 
 /// A transport that can be driven.
 pub(crate) trait Load {
@@ -50,15 +47,13 @@ pub(crate) trait Load {
 /// # Errors
 /// Flags that cannot be followed, files that cannot be read.
 pub(crate) fn load(options: &Bench) -> Result<Box<dyn Load>, String> {
-    let shot = Shot::new(options)?;
-    let workers = match &options.workers {
-        Some(Crew(workers @ (Workers::Count(_) | Workers::Cores(_)))) => workers.clone(),
-        _ => Workers::Count(options.workers_count(thread::available_parallelism().map_or(1, usize::from))),
-    };
-    if shot.kind == Kind::Unary && Lean::is_for(&options.target) {
-        return Ok(Box::new(Lean::new(options, &shot, workers)?));
+    let spec = Spec::new(options)?;
+    if spec.kind == Kind::Unary
+        && let Some(lean) = Lean::new(options, &spec)?
+    {
+        return Ok(Box::new(lean));
     }
-    Ok(Box::new(Transport::new(options, shot, workers)?))
+    Ok(Box::new(Streams::new(options, spec)?))
 }
 
 /// One worker's part of a run.

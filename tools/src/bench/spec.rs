@@ -2,11 +2,9 @@
 //!
 //! Does not: send.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use corelane::client::{Caller, Channel, ChannelBuilder, ClientTls, Engine, Workers};
+use corelane::client::{Caller, Channel, ChannelBuilder, Engine, Workers};
 use corelane::prost::Message;
 use corelane::prost::bytes::Bytes;
 use corelane::{Code, Metadata};
@@ -14,9 +12,9 @@ use corelane_wire::grpc::PREFIX_LEN;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, MethodDescriptor};
 
 use crate::bench::args::{Bench, Kind};
-use crate::bench::values::{Data, MethodPath};
+use crate::bench::values::MethodPath;
 use crate::call::Plan;
-use crate::call::documents::{self, Documents};
+use crate::call::documents::Documents;
 use crate::call::reflection::Reflection;
 use crate::call::source::{self, Source};
 use crate::call::trouble::Trouble;
@@ -29,7 +27,7 @@ pub(crate) mod proto {
 
 /// One call.
 #[derive(Clone)]
-pub(crate) struct Shot {
+pub(crate) struct Spec {
     pub(crate) kind: Kind,
     /// As it is on the wire: `/package.Service/Method`.
     pub(crate) path: String,
@@ -69,12 +67,12 @@ impl Answer {
     }
 }
 
-impl Shot {
+impl Spec {
     /// The call that the flags ask for.
     ///
     /// # Errors
     /// Files that cannot be read, a method that is not there, a request that is none.
-    pub(crate) fn new(options: &Bench) -> Result<Shot, String> {
+    pub(crate) fn new(options: &Bench) -> Result<Spec, String> {
         let (kind, request, answer) = match &options.method {
             None => {
                 let answer = if options.kind() == Kind::Upload { Answer::Summary } else { Answer::Reply };
@@ -82,12 +80,16 @@ impl Shot {
             }
             Some(path) => of_method(options, path)?,
         };
-        if options.messages.is_some() && kind == Kind::Unary {
-            return Err("--messages is for a method that streams, and this one is unary".to_owned());
+        // A method of one request decides itself how many responses it has; only bench.v1.Bench is told.
+        let is_streamed = matches!(kind, Kind::Upload | Kind::Chat);
+        if options.method.is_some() && options.messages.is_some() && !is_streamed {
+            return Err(
+                "--messages is for a METHOD that takes a stream, and this one takes one message".to_owned()
+            );
         }
         let mut metadata = Metadata::new();
         options.metadata.iter().for_each(|entry| entry.append_to(&mut metadata));
-        Ok(Shot {
+        Ok(Spec {
             kind,
             path: format!("/{}", options.method_path()),
             request: request.into(),
@@ -121,12 +123,8 @@ fn of_method(options: &Bench, path: &MethodPath) -> Result<(Kind, Vec<u8>, Answe
         (true, false) => Kind::Upload,
         (true, true) => Kind::Chat,
     };
-    let data = options.data.as_ref().map(|data| match data {
-        Data::Inline(text) => documents::Data::Inline(text.clone()),
-        Data::File(path) => documents::Data::File(path.clone()),
-    });
     let reading = DeserializeOptions::new().deny_unknown_fields(true);
-    let request = Documents::open(data.as_ref(), method.input(), reading)?.only()?;
+    let request = Documents::open(options.data.as_ref(), method.input(), reading)?.only()?;
     Ok((kind, request.encode_to_vec(), Answer::Known(method.output())))
 }
 
@@ -160,12 +158,12 @@ fn find(options: &Bench, path: &MethodPath) -> Result<Option<MethodDescriptor>, 
 
 fn in_a_line(trouble: Trouble) -> String {
     match trouble {
+        Trouble::Reflection(status) if status.code() == Code::Unimplemented => {
+            "the server has no reflection; give --proto".to_owned()
+        }
         Trouble::Call(status) | Trouble::Reflection(status) => {
-            let name = status.code().name();
-            format!(
-                "the server was asked what it serves and said {name} {:?}; give --proto",
-                status.message()
-            )
+            let (code, text) = (status.code(), status.message());
+            format!("the server could not be asked what it serves: {code}: {text}")
         }
         Trouble::Other(text) => text,
     }
@@ -176,39 +174,12 @@ fn in_a_line(trouble: Trouble) -> String {
 /// # Errors
 /// Files that cannot be read.
 pub(crate) fn channel(options: &Bench) -> Result<ChannelBuilder, String> {
-    let target = match options.target.strip_prefix("unix:") {
-        Some(_) => options.target.clone(),
-        None if options.target.contains("//") => options.target.clone(),
-        None => format!("dns:///{}", options.target),
-    };
-    let mut builder = Channel::builder(target).connections(1, 1);
+    let mut builder = Channel::builder(&options.target).connections(1, 1);
     if let Some(authority) = &options.authority {
         builder = builder.authority(authority);
     }
-    if let Some(tls) = tls(options)? {
+    if let Some(tls) = options.client_tls()? {
         builder = builder.tls(tls);
     }
     Ok(builder)
-}
-
-/// How connections are secured, if they are.
-///
-/// # Errors
-/// Files that cannot be read.
-pub(crate) fn tls(options: &Bench) -> Result<Option<ClientTls>, String> {
-    if !options.tls {
-        return Ok(None);
-    }
-    let read =
-        |path: &Path| fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-    let mut builder = ClientTls::builder();
-    builder = match &options.ca {
-        Some(ca) => builder.ca_pem(read(ca)?),
-        None if options.insecure => builder.danger_accept_any_certificate(),
-        None => builder.roots_native(),
-    };
-    if let (Some(cert), Some(key)) = (&options.cert, &options.key) {
-        builder = builder.identity_pem(read(cert)?, read(key)?);
-    }
-    builder.build().map(Some).map_err(|error| error.to_string())
 }

@@ -13,19 +13,17 @@ use corelane_wire::{FieldList, Name};
 use crate::bench::drive::Lane;
 use crate::bench::recorder::{Call, Failure, Recorder, Traffic};
 use crate::bench::schedule::Claim;
-use crate::bench::shot::{Answer, Shot};
+use crate::bench::spec::{Answer, Spec};
+use crate::bench::workers::SAMPLE;
 
-use super::aim::Aim;
+use super::endpoint::Endpoint;
 
 /// As gRPC's documents say: `grpc-` language, and variant if any, `/` version.
 const USER_AGENT: &str = concat!("grpc-rust-corelane-bench/", env!("CARGO_PKG_VERSION"));
 
-/// Every so many responses one is decoded.
-const SAMPLE: u32 = 1_024;
-
 /// What every call is made of.
 #[derive(Clone)]
-pub(super) struct Round {
+pub(super) struct Template {
     pub(super) head: FieldList,
     /// The message with its prefix.
     pub(super) request: Vec<u8>,
@@ -35,34 +33,34 @@ pub(super) struct Round {
     pub(super) answer: Answer,
 }
 
-impl Round {
-    pub(super) fn new(shot: &Shot, aim: &Aim) -> Round {
+impl Template {
+    pub(super) fn new(spec: &Spec, endpoint: &Endpoint) -> Template {
         let mut head = FieldList::new();
         head.push_known(Name::Method, b"POST");
-        head.push_known(Name::Scheme, aim.scheme().as_bytes());
-        head.push_known(Name::Path, shot.path.as_bytes());
-        head.push_known(Name::Authority, aim.authority.as_bytes());
+        head.push_known(Name::Scheme, endpoint.scheme().as_bytes());
+        head.push_known(Name::Path, spec.path.as_bytes());
+        head.push_known(Name::Authority, endpoint.authority.as_bytes());
         head.push_known(Name::Te, b"trailers");
         head.push_known(Name::ContentType, b"application/grpc");
         head.push(b"user-agent", USER_AGENT.as_bytes());
-        if let Some(deadline) = shot.deadline {
+        if let Some(deadline) = spec.deadline {
             let mut value = Vec::new();
             timeout::format(deadline, &mut value);
             head.push_known(Name::GrpcTimeout, &value);
         }
-        shot.metadata.append_to(&mut head);
-        let length = u32::try_from(shot.request.len()).expect("a message has less than 4 GiB");
+        spec.metadata.append_to(&mut head);
+        let length = u32::try_from(spec.request.len()).expect("a message has less than 4 GiB");
         let mut request = vec![0];
         request.extend_from_slice(&length.to_be_bytes());
-        request.extend_from_slice(&shot.request);
-        let (deadline, answer) = (shot.deadline, shot.answer.clone());
-        Round { head, request, request_bytes: length.into(), deadline, answer }
+        request.extend_from_slice(&spec.request);
+        let (deadline, answer) = (spec.deadline, spec.answer.clone());
+        Template { head, request, request_bytes: length.into(), deadline, answer }
     }
 }
 
 /// See the module.
-pub(super) struct Range {
-    pub(super) round: Round,
+pub(super) struct Ledger {
+    pub(super) template: Template,
     /// `None` before the run has begun and when it is over.
     lane: RefCell<Option<Lane>>,
     /// A call that was claimed and cannot be sent yet: its time has not come, or its connection has gone.
@@ -73,10 +71,10 @@ pub(super) struct Range {
     until_sample: Cell<u32>,
 }
 
-impl Range {
-    pub(super) fn new(round: Round) -> Range {
-        Range {
-            round,
+impl Ledger {
+    pub(super) fn new(template: Template) -> Ledger {
+        Ledger {
+            template,
             lane: RefCell::default(),
             ahead: Cell::new(None),
             over: Cell::new(false),
@@ -134,7 +132,7 @@ impl Range {
     }
 
     /// Fails up to `count` calls that are due: there is no connection to send them on.
-    pub(super) fn fail(&self, count: u32, now_ns: u64, failure: Failure<'_>) {
+    pub(super) fn fail_due(&self, count: u32, now_ns: u64, failure: Failure<'_>) {
         for _ in 0..count {
             let Some(intended_ns) = self.next(now_ns) else { return };
             self.told(Call {
@@ -171,9 +169,110 @@ impl Range {
     }
 
     /// Ends the run; what comes later is not counted.
-    pub(super) fn finish(&self, now_ns: u64) -> Option<Recorder> {
-        let lane = self.lane.borrow_mut().take()?;
+    ///
+    /// # Panics
+    /// If it has not begun, or was finished before.
+    pub(super) fn finish(&self, now_ns: u64) -> Recorder {
+        let lane = self.lane.borrow_mut().take().expect("a run is finished once");
         let is_waiting = self.ahead.get().is_some_and(|intended_ns| intended_ns <= now_ns);
-        Some(lane.finish(now_ns, self.in_flight.get() + u64::from(is_waiting)))
+        lane.finish(now_ns, self.in_flight.get() + u64::from(is_waiting))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use corelane::Code;
+
+    use super::*;
+    use crate::bench::drive::lanes;
+    use crate::bench::progress::Board;
+    use crate::bench::schedule::{Pace, Plan};
+
+    const MS: u64 = 1_000_000;
+
+    /// A ledger whose run of so many calls has begun at 0.
+    fn begun(pace: Pace, calls: u64) -> Ledger {
+        let template = Template {
+            head: FieldList::new(),
+            request: Vec::new(),
+            request_bytes: 0,
+            deadline: None,
+            answer: Answer::Unknown,
+        };
+        let ledger = Ledger::new(template);
+        let plan = Plan { pace, warm_up_ns: 0, duration_ns: None, calls: Some(calls), drain_ns: 0 };
+        let lane = lanes(plan, &Arc::new(Board::new(1)), 1, 1).remove(0);
+        ledger.begin(lane, 0);
+        ledger
+    }
+
+    /// A call each millisecond.
+    fn open(calls: u64) -> Ledger {
+        begun(Pace::Open { rate: 1_000, backlog: 100 }, calls)
+    }
+
+    fn call(intended_ns: u64, started_ns: u64, ended_ns: u64) -> Call<'static> {
+        Call { intended_ns, started_ns, ended_ns, traffic: Traffic::default(), outcome: Ok(()) }
+    }
+
+    #[test]
+    fn a_call_whose_time_has_not_come_is_kept_until_then() {
+        let ledger = open(2);
+        assert_eq!((ledger.next(0), ledger.next(0)), (Some(0), None));
+        assert_eq!(ledger.due_ns(), Some(MS));
+        assert_eq!((ledger.next(MS - 1), ledger.next(MS)), (None, Some(MS)));
+        assert_eq!((ledger.next(2 * MS), ledger.due_ns()), (None, None));
+    }
+
+    #[test]
+    fn a_call_that_waited_for_a_slot_counts_from_when_it_was_due() {
+        let ledger = open(2);
+        // The first call takes 10 ms and the only slot: the second one is late, and then fast.
+        assert_eq!(ledger.next(0), Some(0));
+        ledger.sent();
+        ledger.ended(call(0, 0, 10 * MS));
+        assert_eq!(ledger.next(10 * MS), Some(MS));
+        ledger.sent();
+        ledger.ended(call(MS, 10 * MS, 11 * MS));
+        assert_eq!(ledger.next(11 * MS), None);
+        assert!(ledger.is_over(11 * MS));
+        let recorder = ledger.finish(11 * MS);
+        assert_eq!((recorder.latencies.count(), recorder.latencies.min_ns()), (2, 10 * MS));
+        assert_eq!(recorder.lateness.max_ns(), 9 * MS);
+    }
+
+    #[test]
+    fn a_call_that_could_not_be_sent_is_the_next_one() {
+        let ledger = begun(Pace::Closed, 2);
+        assert_eq!(ledger.next(5), Some(5));
+        ledger.put_back(5);
+        assert_eq!((ledger.next(9), ledger.next(9), ledger.next(9)), (Some(5), Some(9), None));
+    }
+
+    #[test]
+    fn without_a_connection_calls_that_are_due_fail_and_the_others_wait() {
+        let ledger = open(10);
+        let failure = Failure { code: Code::Unavailable, text: "nobody is there" };
+        ledger.fail_due(2, 5 * MS, failure);
+        ledger.fail_due(100, 5 * MS, failure);
+        assert_eq!(ledger.due_ns(), Some(6 * MS));
+        assert!(!ledger.is_over(5 * MS));
+        let recorder = ledger.finish(5 * MS);
+        let failed: Vec<u64> = recorder.failures().map(|(_, failures)| failures.count).collect();
+        assert_eq!((failed, recorder.latencies.count(), recorder.unfinished), (vec![6], 0, 0));
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_in_no_figure() {
+        let ledger = begun(Pace::Closed, 2);
+        assert_eq!(ledger.next(0), Some(0));
+        ledger.sent();
+        let recorder = ledger.finish(7);
+        assert_eq!((recorder.unfinished, recorder.latencies.count()), (1, 0));
+        ledger.ended(call(0, 0, 8));
+        assert_eq!(ledger.next(9), None);
+        assert!(ledger.is_over(9));
     }
 }

@@ -6,10 +6,7 @@
 //!
 //! Invariant: a slot is free, or its call is in flight and its stream has its tag.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use corelane::{Code, Status};
 use corelane_runtime::{CloseReason, Io, Session, clock};
@@ -18,7 +15,8 @@ use corelane_wire::frame::{EndStream, ErrorCode};
 use corelane_wire::{FieldList, Instant, Name};
 
 use super::body::Body;
-use super::range::Range;
+use super::ledger::{Ledger, Template};
+use super::standing::{Phase, Standing};
 use crate::bench::recorder::{Call, Failure, Traffic};
 
 /// The timer of all deadlines.
@@ -36,55 +34,6 @@ pub(super) fn now_ns() -> u64 {
     clock().as_nanos()
 }
 
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
-    /// The server's SETTINGS have not come.
-    Greeting,
-    /// It takes calls.
-    Ready,
-    /// It takes no new ones.
-    Leaving,
-    /// It is over.
-    Closed,
-}
-
-/// What whoever keeps the connection sees of it.
-pub(super) struct Standing {
-    phase: Cell<Phase>,
-    reason: RefCell<String>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl Standing {
-    pub(super) fn new() -> Rc<Standing> {
-        let (phase, waker) = (Cell::new(Phase::Greeting), Cell::new(None));
-        Rc::new(Standing { phase, reason: RefCell::default(), waker })
-    }
-
-    fn go_on(&self, phase: Phase) -> Option<Waker> {
-        if phase > self.phase.get() {
-            self.phase.set(phase);
-            return self.waker.take();
-        }
-        None
-    }
-
-    /// Ready when the connection has come beyond `known`.
-    pub(super) fn poll_beyond(&self, known: Phase, cx: &Context<'_>) -> Poll<Phase> {
-        if self.phase.get() > known {
-            return Poll::Ready(self.phase.get());
-        }
-        self.waker.set(Some(cx.waker().clone()));
-        Poll::Pending
-    }
-
-    /// Why it is over.
-    pub(super) fn reason(&self) -> String {
-        self.reason.borrow().clone()
-    }
-}
-
 /// A call in flight.
 #[derive(Default)]
 struct Slot {
@@ -99,9 +48,17 @@ struct Slot {
     sample: Option<Vec<u8>>,
 }
 
+impl Slot {
+    /// When its call is given up, if there is one.
+    #[inline]
+    fn deadline(&self, template: &Template) -> Option<Instant> {
+        self.stream.and(template.deadline).map(|deadline| Instant::from_nanos(self.started_ns) + deadline)
+    }
+}
+
 /// See the module.
-pub(super) struct Gun {
-    range: Rc<Range>,
+pub(super) struct LeanSession {
+    ledger: Rc<Ledger>,
     standing: Rc<Standing>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -109,56 +66,51 @@ pub(super) struct Gun {
     sweep_at: Instant,
 }
 
-impl Gun {
-    pub(super) fn new(range: Rc<Range>, standing: Rc<Standing>, streams: u32) -> Gun {
+impl LeanSession {
+    pub(super) fn new(ledger: Rc<Ledger>, standing: Rc<Standing>, streams: u32) -> LeanSession {
         let slots = (0..streams).map(|_| Slot::default()).collect();
-        Gun { range, standing, slots, free: (0..streams).rev().collect(), sweep_at: Instant::MAX }
+        LeanSession { ledger, standing, slots, free: (0..streams).rev().collect(), sweep_at: Instant::MAX }
     }
 
     /// Sends calls that are due, `count` at most, while there is room; says how many.
     #[inline]
-    pub(super) fn fire(&mut self, io: &mut Io<'_>, now_ns: u64, count: usize) -> usize {
-        let mut fired = 0;
-        while fired < count && self.standing.phase.get() == Phase::Ready && io.wire.open_capacity() > 0 {
+    pub(super) fn send_due(&mut self, io: &mut Io<'_>, now_ns: u64, count: usize) -> usize {
+        let mut sent = 0;
+        while sent < count && self.standing.is_ready() && io.wire.open_capacity() > 0 {
             let Some(tag) = self.free.last().copied() else { break };
-            let Some(intended_ns) = self.range.next(now_ns) else { break };
+            let Some(intended_ns) = self.ledger.next(now_ns) else { break };
             if !self.send(io, tag, intended_ns, now_ns) {
-                self.range.put_back(intended_ns);
+                self.ledger.put_back(intended_ns);
                 break;
             }
             self.free.pop();
-            fired += 1;
+            sent += 1;
         }
-        fired
+        sent
     }
 
     /// Sends a call, unless the connection takes no more.
     #[inline]
     fn send(&mut self, io: &mut Io<'_>, tag: u32, intended_ns: u64, now_ns: u64) -> bool {
-        let round = &self.range.round;
-        let Ok(key) = io.wire.open_template(&round.head, None, EndStream::No) else {
+        let template = &self.ledger.template;
+        let Ok(key) = io.wire.open_template(&template.head, None, EndStream::No) else {
             // Its stream ids are used up, or one side goes away: it finishes what it has.
             io.wire.drain(io.now);
-            if let Some(waker) = self.standing.go_on(Phase::Leaving) {
-                io.wake_after(waker);
-            }
+            self.standing.reach(Phase::Leaving, io);
             return false;
         };
         let mut stream = io.wire.stream(key).expect("it was opened just now");
         stream.set_tag(tag);
-        stream.send_data(&round.request, EndStream::Yes).expect("the head has been sent, and no end");
+        stream.send_data(&template.request, EndStream::Yes).expect("the head has been sent, and no end");
         let slot = slot_of(&mut self.slots, tag).expect("free slots are slots");
         slot.stream = Some(key);
         (slot.intended_ns, slot.started_ns) = (intended_ns, now_ns);
         (slot.body, slot.used) = (Body::default(), 0);
-        slot.sample = self.range.is_sample().then(Vec::new);
-        self.range.sent();
-        if let Some(deadline) = round.deadline {
-            let at = Instant::from_nanos(now_ns) + deadline;
-            if at < self.sweep_at {
-                self.sweep_at = at;
-                io.set_timer(SWEEP, at);
-            }
+        slot.sample = self.ledger.is_sample().then(Vec::new);
+        self.ledger.sent();
+        if let Some(deadline) = slot.deadline(template).filter(|deadline| *deadline < self.sweep_at) {
+            self.sweep_at = deadline;
+            io.set_timer(SWEEP, deadline);
         }
         true
     }
@@ -170,15 +122,19 @@ impl Gun {
         }
         let Some(slot) = slot_of(&mut self.slots, tag) else { return };
         match io.wire.fields().get_known(Name::Status) {
+            _ if too_large => slot.wrong = Some(Box::new(too_large_head())),
             Some(b"200") => {}
-            other => slot.wrong = Some(Box::new(of_http(other.unwrap_or_default()))),
+            other => slot.wrong = Some(Box::new(without_status(other))),
         }
     }
 
     #[inline]
     fn data(&mut self, io: &mut Io<'_>, tag: u32, payload: &[u8], end_stream: bool) {
         let Some(slot) = slot_of(&mut self.slots, tag) else { return };
-        slot.body.push(payload);
+        // What comes with a wrong head is somebody's page of HTML.
+        if slot.wrong.is_none() {
+            slot.body.push(payload);
+        }
         if let Some(sample) = &mut slot.sample {
             sample.extend_from_slice(payload);
             if sample.len() > SAMPLE_BYTES_MAX {
@@ -186,8 +142,8 @@ impl Gun {
             }
         }
         if end_stream {
-            let text = "the response ended without a status";
-            return self.end(io, tag, Err(Failure { code: Code::Unknown, text }));
+            let status = slot.wrong.take().map_or_else(|| without_status(None), |wrong| *wrong);
+            return self.fail(io, tag, &status);
         }
         slot.used += u32::try_from(payload.len()).expect("a frame is far smaller");
         if slot.used >= CREDIT_BYTES
@@ -202,30 +158,38 @@ impl Gun {
     fn trailers(&mut self, io: &mut Io<'_>, tag: u32, too_large: bool) {
         let Some(slot) = slot_of(&mut self.slots, tag) else { return };
         if slot.wrong.is_none() && !too_large && is_success(io.wire.fields()) {
-            let fault = fault_of(slot, &self.range);
-            let outcome = fault.map_or(Ok(()), |text| Err(Failure { code: Code::Internal, text }));
-            return self.end(io, tag, outcome);
+            let fault = fault_of(slot, &self.ledger);
+            return self.end(io, tag, fault.map_or(Ok(()), Err));
         }
         let status = match slot.wrong.take() {
             Some(wrong) => *wrong,
-            None if too_large => Status::internal("the response's head or trailers are too large"),
+            None if too_large => too_large_head(),
             None => Status::from_fields(io.wire.fields())
-                .unwrap_or_else(|| of_http(io.wire.fields().get_known(Name::Status).unwrap_or_default())),
+                .unwrap_or_else(|| without_status(io.wire.fields().get_known(Name::Status))),
         };
-        self.end(io, tag, Err(Failure { code: status.code(), text: status.message() }));
+        self.fail(io, tag, &status);
     }
 
     #[cold]
     fn reset(&mut self, io: &mut Io<'_>, tag: u32, code: ErrorCode, by: ResetBy) {
-        let (status, text) = match by {
-            ResetBy::Goaway => (Code::Unavailable, "the server went away without having begun".to_owned()),
-            ResetBy::Peer if code == ErrorCode::REFUSED_STREAM => {
-                (Code::Unavailable, "the server refused the stream".to_owned())
+        let template = &self.ledger.template;
+        let deadline = slot_of(&mut self.slots, tag).and_then(|slot| slot.deadline(template));
+        let is_late = deadline.is_some_and(|deadline| deadline <= io.now);
+        let status = match by {
+            ResetBy::Goaway => Status::unavailable("the server went away without having begun"),
+            // The server's clock has rung first, and it says so in this way.
+            ResetBy::Peer if code == ErrorCode::CANCEL && is_late => too_late(template),
+            ResetBy::Peer => {
+                Status::new(Code::from_error_code(code), format!("the server reset the stream with {code}"))
             }
-            ResetBy::Peer => (Code::Internal, format!("the server reset the stream with {code}")),
-            ResetBy::Us => (Code::Internal, format!("the server broke the protocol: {code}")),
+            ResetBy::Us => Status::internal(format!("the server broke the protocol: {code}")),
         };
-        self.end(io, tag, Err(Failure { code: status, text: &text }));
+        self.fail(io, tag, &status);
+    }
+
+    #[cold]
+    fn fail(&mut self, io: &mut Io<'_>, tag: u32, status: &Status) {
+        self.end(io, tag, Err(Failure { code: status.code(), text: status.message() }));
     }
 
     /// A call has ended; its slot takes the next one at once.
@@ -240,7 +204,7 @@ impl Gun {
         }) {
             return;
         }
-        self.fire(io, now_ns, usize::MAX);
+        self.send_due(io, now_ns, usize::MAX);
     }
 
     /// Notes how a call ended, and frees its slot; says whether there was a call.
@@ -256,8 +220,8 @@ impl Gun {
         let Some(key) = slot.stream.take() else { return false };
         close(key);
         (slot.wrong, slot.sample) = (None, None);
-        let sent = self.range.round.request_bytes;
-        self.range.ended(Call {
+        let sent = self.ledger.template.request_bytes;
+        self.ledger.ended(Call {
             intended_ns: slot.intended_ns,
             started_ns: slot.started_ns,
             ended_ns: now_ns,
@@ -274,24 +238,26 @@ impl Gun {
     }
 
     /// Ends the calls whose deadline is over.
-    fn sweep(&mut self, io: &mut Io<'_>, deadline: Duration) {
+    fn sweep(&mut self, io: &mut Io<'_>) {
+        let template = &self.ledger.template;
         let (mut due, mut next) = (Vec::new(), Instant::MAX);
-        for (tag, slot) in (0_u32..).zip(&self.slots).filter(|(_, slot)| slot.stream.is_some()) {
-            let at = Instant::from_nanos(slot.started_ns) + deadline;
-            if at <= io.now { due.push(tag) } else { next = next.min(at) }
+        for (tag, slot) in (0_u32..).zip(&self.slots) {
+            match slot.deadline(template) {
+                Some(deadline) if deadline <= io.now => due.push(tag),
+                Some(deadline) => next = next.min(deadline),
+                None => {}
+            }
         }
+        let status = too_late(template);
         self.sweep_at = next;
-        if next < Instant::MAX {
-            io.set_timer(SWEEP, next);
-        }
-        let text = format!("no answer within {deadline:?}");
+        io.set_timer(SWEEP, next);
         for tag in due {
-            self.end(io, tag, Err(Failure { code: Code::DeadlineExceeded, text: &text }));
+            self.fail(io, tag, &status);
         }
     }
 }
 
-impl Session for Gun {
+impl Session for LeanSession {
     #[inline]
     fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
         match event {
@@ -300,16 +266,12 @@ impl Session for Gun {
             Event::Trailers { tag, too_large, .. } => self.trailers(io, tag, too_large),
             Event::Reset { tag, code, by, .. } => self.reset(io, tag, code, by),
             Event::Settings => {
-                if let Some(waker) = self.standing.go_on(Phase::Ready) {
-                    io.wake_after(waker);
-                }
+                self.standing.reach(Phase::Ready, io);
                 // There may be room for more streams than before.
-                self.fire(io, now_ns(), usize::MAX);
+                self.send_due(io, now_ns(), usize::MAX);
             }
             Event::Goaway { .. } => {
-                if let Some(waker) = self.standing.go_on(Phase::Leaving) {
-                    io.wake_after(waker);
-                }
+                self.standing.reach(Phase::Leaving, io);
             }
             Event::Informational { .. } | Event::Pong { .. } => {}
         }
@@ -318,17 +280,13 @@ impl Session for Gun {
     fn wake(&mut self, _: &mut Io<'_>, _: u32) {}
 
     fn timer(&mut self, io: &mut Io<'_>, _: u32) {
-        if let Some(deadline) = self.range.round.deadline {
-            self.sweep(io, deadline);
-        }
+        self.sweep(io);
     }
 
     fn writable(&mut self, _: &mut Io<'_>, _: u32) {}
 
     fn drain(&mut self, io: &mut Io<'_>) {
-        if let Some(waker) = self.standing.go_on(Phase::Leaving) {
-            io.wake_after(waker);
-        }
+        self.standing.reach(Phase::Leaving, io);
     }
 
     fn closed(&mut self, reason: &CloseReason) {
@@ -337,10 +295,7 @@ impl Session for Gun {
             let failure = Failure { code: Code::Unavailable, text: &text };
             self.conclude(tag, now_ns, Err(failure), |_| {});
         }
-        *self.standing.reason.borrow_mut() = text;
-        if let Some(waker) = self.standing.go_on(Phase::Closed) {
-            waker.wake();
-        }
+        self.standing.close(text);
     }
 }
 
@@ -355,32 +310,41 @@ fn is_success(fields: &FieldList) -> bool {
     fields.get_known(Name::GrpcStatus) == Some(b"0")
 }
 
-/// What is wrong with the body of a call that the server says has succeeded.
+/// What is wrong with the body of a call that the server says has succeeded: the codes are the client's.
 #[inline]
-fn fault_of(slot: &mut Slot, range: &Range) -> Option<&'static str> {
+fn fault_of(slot: &mut Slot, ledger: &Ledger) -> Option<Failure<'static>> {
+    let fault = |code, text| Some(Failure { code, text });
     match (slot.body.messages, slot.body.is_whole()) {
         (1, true) => {}
-        (_, false) => return Some("the response ends within a message"),
-        (0, true) => return Some("the response has no message"),
-        (_, true) => return Some("the response to a unary call has more than one message"),
+        (_, false) => return fault(Code::Internal, "the response ends within a message"),
+        (0, true) => return fault(Code::Unimplemented, "the response has no message"),
+        (_, true) => return fault(Code::Unimplemented, "the response has more than one message"),
     }
     match slot.sample.take() {
-        Some(sample) if !range.round.answer.accepts(&sample) => Some("the response cannot be decoded"),
+        Some(sample) if !ledger.template.answer.accepts(&sample) => {
+            fault(Code::Internal, "the response cannot be decoded")
+        }
         _ => None,
     }
 }
 
-/// What an HTTP status in place of gRPC's means (http-grpc-status-mapping.md).
+/// The status of a response that has none of gRPC's; `http` is HTTP's, if one came with it.
 #[cold]
-fn of_http(status: &[u8]) -> Status {
-    let code = match status {
-        b"200" => return Status::new(Code::Unknown, "the response ended without a status"),
-        b"400" => Code::Internal,
-        b"401" => Code::Unauthenticated,
-        b"403" => Code::PermissionDenied,
-        b"404" => Code::Unimplemented,
-        b"429" | b"502" | b"503" | b"504" => Code::Unavailable,
-        _ => Code::Unknown,
-    };
-    Status::new(code, format!("HTTP status {}", String::from_utf8_lossy(status)))
+fn without_status(http: Option<&[u8]>) -> Status {
+    match http.and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| digits.parse().ok()) {
+        None | Some(200) => Status::unknown("the response ended without a status"),
+        Some(http) => {
+            Status::new(Code::from_http_status(http), format!("the server answered with HTTP status {http}"))
+        }
+    }
+}
+
+#[cold]
+fn too_large_head() -> Status {
+    Status::resource_exhausted("the response's head or trailers are too large")
+}
+
+#[cold]
+fn too_late(template: &Template) -> Status {
+    Status::deadline_exceeded(format!("no answer within {:?}", template.deadline.unwrap_or_default()))
 }
