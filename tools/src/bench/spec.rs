@@ -2,6 +2,7 @@
 //!
 //! Does not: send.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use corelane::client::{Caller, Channel, ChannelBuilder, Engine, Workers};
@@ -64,6 +65,24 @@ impl Answer {
     pub(crate) fn accepts(&self, body: &[u8]) -> bool {
         body.split_first_chunk::<PREFIX_LEN>()
             .is_some_and(|(prefix, message)| prefix[0] == 0 && self.is(message))
+    }
+}
+
+/// Which responses are decoded: the first, which tells most, and one of so many after it.
+#[derive(Debug, Default)]
+pub(crate) struct Sampler {
+    until_next: Cell<u32>,
+}
+
+impl Sampler {
+    const EVERY: u32 = 1_024;
+
+    /// Whether the next one is.
+    #[inline]
+    pub(crate) fn takes_next(&self) -> bool {
+        let left = self.until_next.get();
+        self.until_next.set(left.checked_sub(1).unwrap_or(Self::EVERY - 1));
+        left == 0
     }
 }
 

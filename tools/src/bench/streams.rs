@@ -19,8 +19,8 @@ use crate::bench::args::{Bench, Kind};
 use crate::bench::drive::{Lane, Load};
 use crate::bench::recorder::{Call, Failure, Recorder, Traffic};
 use crate::bench::schedule::Claim;
-use crate::bench::spec::{self, Answer, Spec};
-use crate::bench::workers::{LOOK, Place, SAMPLE, TIMER_LATE, Transport};
+use crate::bench::spec::{self, Answer, Sampler, Spec};
+use crate::bench::workers::{LOOK, Place, TIMER_LATE, Transport};
 
 /// The largest response.
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
@@ -106,7 +106,7 @@ impl Transport for Parts {
 #[derive(Clone)]
 struct Raw {
     answer: Rc<Answer>,
-    until_sample: Rc<Cell<u32>>,
+    samples: Rc<Sampler>,
 }
 
 impl Codec for Raw {
@@ -119,9 +119,7 @@ impl Codec for Raw {
     }
 
     fn decode(&self, message: &[u8]) -> Result<u64, Status> {
-        let left = self.until_sample.get();
-        self.until_sample.set(left.checked_sub(1).unwrap_or(SAMPLE - 1));
-        if left == 0 && !self.answer.is(message) {
+        if self.samples.takes_next() && !self.answer.is(message) {
             return Err(Status::internal("the response cannot be decoded"));
         }
         Ok(u64::try_from(message.len()).unwrap_or(u64::MAX))
@@ -148,7 +146,7 @@ impl Slots {
             origin: Instant::now(),
             busy: Cell::new(0),
             in_flight: Cell::new(0),
-            codec: Raw { answer: Rc::new(spec.answer.clone()), until_sample: Rc::default() },
+            codec: Raw { answer: Rc::new(spec.answer.clone()), samples: Rc::default() },
             spec,
             method,
         }

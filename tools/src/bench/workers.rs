@@ -19,9 +19,6 @@ pub(crate) const TIMER_LATE: Duration = Duration::from_millis(2);
 /// How often the end of a run is looked for.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
-/// Every so many responses one is decoded.
-pub(crate) const SAMPLE: u32 = 1_024;
-
 /// A way to send calls, as one worker has it; made elsewhere, and used there.
 pub(crate) trait Transport: Send + 'static {
     /// What calls go over.

@@ -13,8 +13,7 @@ use corelane_wire::{FieldList, Name};
 use crate::bench::drive::Lane;
 use crate::bench::recorder::{Call, Failure, Recorder, Traffic};
 use crate::bench::schedule::Claim;
-use crate::bench::spec::{Answer, Spec};
-use crate::bench::workers::SAMPLE;
+use crate::bench::spec::{Answer, Sampler, Spec};
 
 use super::endpoint::Endpoint;
 
@@ -68,7 +67,7 @@ pub(super) struct Ledger {
     /// Nothing more is to be claimed.
     over: Cell<bool>,
     in_flight: Cell<u64>,
-    until_sample: Cell<u32>,
+    pub(super) samples: Sampler,
 }
 
 impl Ledger {
@@ -79,8 +78,7 @@ impl Ledger {
             ahead: Cell::new(None),
             over: Cell::new(false),
             in_flight: Cell::new(0),
-            // The first one tells most.
-            until_sample: Cell::new(0),
+            samples: Sampler::default(),
         }
     }
 
@@ -152,14 +150,6 @@ impl Ledger {
         }
     }
 
-    /// Whether the response to the next call is to be decoded.
-    #[inline]
-    pub(super) fn is_sample(&self) -> bool {
-        let left = self.until_sample.get();
-        self.until_sample.set(left.checked_sub(1).unwrap_or(SAMPLE - 1));
-        left == 0
-    }
-
     /// Whether nothing is left to send or to wait for.
     pub(super) fn is_over(&self, now_ns: u64) -> bool {
         let lane = self.lane.borrow();
@@ -174,7 +164,7 @@ impl Ledger {
     /// If it has not begun, or was finished before.
     pub(super) fn finish(&self, now_ns: u64) -> Recorder {
         let lane = self.lane.borrow_mut().take().expect("a run is finished once");
-        let is_waiting = self.ahead.get().is_some_and(|intended_ns| intended_ns <= now_ns);
+        let is_waiting = self.ahead.take().is_some_and(|intended_ns| intended_ns <= now_ns);
         lane.finish(now_ns, self.in_flight.get() + u64::from(is_waiting))
     }
 }
@@ -266,13 +256,13 @@ mod tests {
 
     #[test]
     fn what_comes_after_the_end_is_in_no_figure() {
-        let ledger = begun(Pace::Closed, 2);
-        assert_eq!(ledger.next(0), Some(0));
+        let ledger = open(9);
+        assert_eq!((ledger.next(0), ledger.next(0)), (Some(0), None));
         ledger.sent();
         let recorder = ledger.finish(7);
         assert_eq!((recorder.unfinished, recorder.latencies.count()), (1, 0));
         ledger.ended(call(0, 0, 8));
-        assert_eq!(ledger.next(9), None);
+        assert_eq!(ledger.next(9 * MS), None);
         assert!(ledger.is_over(9));
     }
 }

@@ -106,7 +106,7 @@ impl LeanSession {
         slot.stream = Some(key);
         (slot.intended_ns, slot.started_ns) = (intended_ns, now_ns);
         (slot.body, slot.used) = (Body::default(), 0);
-        slot.sample = self.ledger.is_sample().then(Vec::new);
+        slot.sample = self.ledger.samples.takes_next().then(Vec::new);
         self.ledger.sent();
         if let Some(deadline) = slot.deadline(template).filter(|deadline| *deadline < self.sweep_at) {
             self.sweep_at = deadline;
