@@ -28,7 +28,7 @@ use crate::bench::gate::{GivenUp, Seat, seats};
 use crate::bench::lean::Lean;
 use crate::bench::progress::{Board, Cell};
 use crate::bench::recorder::{Call, Recorder};
-use crate::bench::schedule::{Claim, Plan, Schedule, Share};
+use crate::bench::schedule::{Claim, Pace, Plan, Schedule, Share};
 use crate::bench::spec::Spec;
 use crate::bench::streams::Streams;
 
@@ -93,6 +93,11 @@ pub(crate) fn lanes(plan: Plan, board: &Arc<Board>, connections: u32, streams: u
 }
 
 impl Lane {
+    /// What paces the calls, of all workers together.
+    pub(crate) fn pace(&self) -> Pace {
+        self.plan.pace
+    }
+
     /// How many connections this worker opens.
     pub(crate) fn connections(&self) -> u32 {
         self.connections
@@ -185,7 +190,6 @@ fn thread_cpu() -> Duration {
 pub(crate) mod tests {
     use super::*;
     use crate::bench::recorder::{Failure, Traffic};
-    use crate::bench::schedule::Pace;
     use corelane::Code;
 
     /// A transport without one: time is a number, each call takes `call_ns`, and each tenth fails.

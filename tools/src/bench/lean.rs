@@ -28,6 +28,7 @@ use corelane_runtime::Link;
 use crate::bench::args::Bench;
 use crate::bench::drive::{Lane, Load};
 use crate::bench::recorder::{Failure, Recorder};
+use crate::bench::schedule::Pace;
 use crate::bench::spec::Spec;
 use crate::bench::workers::{LOOK, Place, TIMER_LATE, Transport};
 
@@ -105,14 +106,18 @@ impl Transport for Parts {
     }
 
     async fn drive((connections, standings): Self::Connected, lane: Lane) -> Recorder {
-        let ledger = &connections.ledger;
+        let (ledger, pace) = (&connections.ledger, lane.pace());
         ledger.begin(lane, now_ns());
         for (place, standing) in standings.into_iter().enumerate() {
             spawn_local(connections.clone().keep(place, standing));
         }
         connections.send_due();
         while !ledger.is_over(now_ns()) {
-            connections.pace().await;
+            match pace {
+                // The events that end calls send others.
+                Pace::Closed => time::sleep(LOOK).await,
+                Pace::Open { .. } => connections.keep_pace().await,
+            }
         }
         ledger.finish(now_ns())
     }
@@ -177,10 +182,12 @@ impl Connections {
         let links = self.links.borrow();
         let now_ns = now_ns();
         let (mut refused, mut sent) = (0, 0);
-        while refused < links.len() && self.ledger.due_ns().is_none_or(|due_ns| due_ns <= now_ns) {
+        while refused < links.len() && !self.ledger.is_early(now_ns) {
             let place = self.turn.get() % links.len();
             self.turn.set(place + 1);
-            let link = links.get(place).and_then(Option::as_ref);
+            // One that has no room is not touched: it would look for something to write.
+            let link =
+                links.get(place).and_then(Option::as_ref).filter(|link| link.session(|it| it.has_room()));
             let of_this = link.and_then(|link| link.with(|session, io| session.send_due(io, now_ns, 1)));
             match of_this.unwrap_or(0) {
                 0 => refused += 1,
@@ -191,16 +198,18 @@ impl Connections {
     }
 
     /// Waits for the next call of an open loop, and sends it.
-    async fn pace(&self) {
-        // A closed loop has no next call: the events that end calls send others.
-        let Some(due_ns) = self.ledger.due_ns() else { return time::sleep(LOOK).await };
+    async fn keep_pace(&self) {
+        // Only answers are waited for.
+        let Some(due_ns) = self.ledger.due_ns(now_ns()) else { return time::sleep(LOOK).await };
         let left = Duration::from_nanos(due_ns.saturating_sub(now_ns()));
-        match left.checked_sub(TIMER_LATE) {
-            Some(early) if !early.is_zero() => time::sleep(early.min(LOOK)).await,
-            _ if !left.is_zero() => time::yield_now().await,
-            // Every slot is busy, and each that becomes free looks for itself.
-            _ if self.send_due() == 0 => time::sleep(LOOK).await,
-            _ => {}
+        let early = left.saturating_sub(TIMER_LATE);
+        if !early.is_zero() {
+            time::sleep(early.min(LOOK)).await;
+        } else if !left.is_zero() {
+            time::yield_now().await;
+        } else if self.send_due() == 0 {
+            // Every slot is busy. Whichever becomes free takes this call, and the next one's time may be near then.
+            within(LOOK, self.ledger.an_end()).await;
         }
     }
 }

@@ -5,6 +5,8 @@
 //! Invariant: `in_flight` calls were sent and have not been told to the lane.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use corelane_wire::grpc::timeout;
@@ -68,6 +70,8 @@ pub(super) struct Ledger {
     over: Cell<bool>,
     in_flight: Cell<u64>,
     pub(super) samples: Sampler,
+    /// Who waits for a call to end.
+    waiter: Cell<Option<Waker>>,
 }
 
 impl Ledger {
@@ -79,6 +83,7 @@ impl Ledger {
             over: Cell::new(false),
             in_flight: Cell::new(0),
             samples: Sampler::default(),
+            waiter: Cell::new(None),
         }
     }
 
@@ -90,16 +95,7 @@ impl Ledger {
     /// The intended time of a call that is to be sent now, if there is one.
     #[inline]
     pub(super) fn next(&self, now_ns: u64) -> Option<u64> {
-        let intended_ns = match self.ahead.take() {
-            Some(intended_ns) => intended_ns,
-            None => match self.lane.borrow_mut().as_mut()?.claim(now_ns) {
-                Claim::Send { intended_ns } => intended_ns,
-                Claim::Over => {
-                    self.over.set(true);
-                    return None;
-                }
-            },
-        };
+        let intended_ns = self.ahead.take().or_else(|| self.claim(now_ns))?;
         if intended_ns > now_ns {
             self.ahead.set(Some(intended_ns));
             return None;
@@ -107,14 +103,50 @@ impl Ledger {
         Some(intended_ns)
     }
 
+    #[inline]
+    fn claim(&self, now_ns: u64) -> Option<u64> {
+        match self.lane.borrow_mut().as_mut()?.claim(now_ns) {
+            Claim::Send { intended_ns } => Some(intended_ns),
+            Claim::Over => {
+                self.over.set(true);
+                None
+            }
+        }
+    }
+
     /// Gives a call back that could not be sent.
     pub(super) fn put_back(&self, intended_ns: u64) {
         self.ahead.set(Some(intended_ns));
     }
 
-    /// When the next call is due, if that is known; [`next`](Self::next) finds out.
-    pub(super) fn due_ns(&self) -> Option<u64> {
+    /// When the next call of an open loop is due, if there is one; it stays the next one.
+    pub(super) fn due_ns(&self, now_ns: u64) -> Option<u64> {
+        self.ahead.set(self.ahead.get().or_else(|| self.claim(now_ns)));
         self.ahead.get()
+    }
+
+    /// Whether it is known that the next call's time has not come.
+    pub(super) fn is_early(&self, now_ns: u64) -> bool {
+        self.ahead.get().is_some_and(|intended_ns| intended_ns > now_ns)
+    }
+
+    /// Waits for a call to end.
+    pub(super) async fn an_end(&self) {
+        let mut is_waiting = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_waiting, true) {
+                return Poll::Ready(());
+            }
+            self.waiter.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Who is to be told that a call has ended, and that its slot has taken the next one if that was due.
+    #[inline]
+    pub(super) fn take_waiter(&self) -> Option<Waker> {
+        self.waiter.take()
     }
 
     #[inline]
@@ -164,8 +196,11 @@ impl Ledger {
     /// If it has not begun, or was finished before.
     pub(super) fn finish(&self, now_ns: u64) -> Recorder {
         let lane = self.lane.borrow_mut().take().expect("a run is finished once");
-        let is_waiting = self.ahead.take().is_some_and(|intended_ns| intended_ns <= now_ns);
-        lane.finish(now_ns, self.in_flight.get() + u64::from(is_waiting))
+        let mut recorder = lane.finish(now_ns, self.in_flight.get());
+        if let Some(intended_ns) = self.ahead.take().filter(|intended_ns| *intended_ns <= now_ns) {
+            recorder.not_sent(intended_ns);
+        }
+        recorder
     }
 }
 
@@ -211,9 +246,26 @@ mod tests {
     fn a_call_whose_time_has_not_come_is_kept_until_then() {
         let ledger = open(2);
         assert_eq!((ledger.next(0), ledger.next(0)), (Some(0), None));
-        assert_eq!(ledger.due_ns(), Some(MS));
+        assert_eq!(ledger.due_ns(0), Some(MS));
         assert_eq!((ledger.next(MS - 1), ledger.next(MS)), (None, Some(MS)));
-        assert_eq!((ledger.next(2 * MS), ledger.due_ns()), (None, None));
+        assert_eq!((ledger.next(2 * MS), ledger.due_ns(2 * MS)), (None, None));
+    }
+
+    /// Nobody has asked for it, since every slot is busy: whoever keeps the pace must know of it all the same.
+    #[test]
+    fn the_next_call_is_known_though_no_slot_is_free() {
+        let ledger = open(2);
+        assert_eq!((ledger.next(0), ledger.due_ns(0), ledger.due_ns(MS)), (Some(0), Some(MS), Some(MS)));
+        assert_eq!(ledger.next(3 * MS), Some(MS));
+    }
+
+    #[test]
+    fn a_call_that_found_no_slot_was_not_sent() {
+        let ledger = open(2);
+        assert_eq!((ledger.next(0), ledger.due_ns(MS)), (Some(0), Some(MS)));
+        ledger.sent();
+        let recorder = ledger.finish(MS);
+        assert_eq!((recorder.not_sent, recorder.unfinished), (1, 1));
     }
 
     #[test]
@@ -247,7 +299,7 @@ mod tests {
         let failure = Failure { code: Code::Unavailable, text: "nobody is there" };
         ledger.fail_due(2, 5 * MS, failure);
         ledger.fail_due(100, 5 * MS, failure);
-        assert_eq!(ledger.due_ns(), Some(6 * MS));
+        assert_eq!(ledger.due_ns(5 * MS), Some(6 * MS));
         assert!(!ledger.is_over(5 * MS));
         let recorder = ledger.finish(5 * MS);
         let failed: Vec<u64> = recorder.failures().map(|(_, failures)| failures.count).collect();

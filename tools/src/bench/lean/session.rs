@@ -72,6 +72,11 @@ impl LeanSession {
         LeanSession { ledger, standing, slots, free: (0..streams).rev().collect(), sweep_at: Instant::MAX }
     }
 
+    /// Whether it may take another call, as far as is known here.
+    pub(super) fn has_room(&self) -> bool {
+        self.standing.is_ready() && !self.free.is_empty()
+    }
+
     /// Sends calls that are due, `count` at most, while there is room; says how many.
     #[inline]
     pub(super) fn send_due(&mut self, io: &mut Io<'_>, now_ns: u64, count: usize) -> usize {
@@ -205,6 +210,9 @@ impl LeanSession {
             return;
         }
         self.send_due(io, now_ns, usize::MAX);
+        if let Some(waiter) = self.ledger.take_waiter() {
+            io.wake_after(waiter);
+        }
     }
 
     /// Notes how a call ended, and frees its slot; says whether there was a call.
