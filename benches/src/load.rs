@@ -96,8 +96,7 @@ pub fn run(load: Load) -> Result<String, Box<dyn Error>> {
 
 async fn drive(load: Load) -> Result<(Latencies, Duration), Status> {
     let each = load.calls / (load.connections * load.streams).max(1);
-    let (done, ended) = stream::channel(load.connections * load.streams);
-    let mut ended = std::pin::pin!(ended);
+    let (done, mut ended) = stream::channel(load.connections * load.streams);
     let started = Instant::now();
     for _ in 0..load.connections {
         let target = format!("ipv4:127.0.0.1:{}", load.port);
@@ -114,9 +113,7 @@ async fn drive(load: Load) -> Result<(Latencies, Duration), Status> {
     }
     drop(done);
     let mut latencies = Vec::with_capacity(load.calls);
-    while let Some(slot) =
-        std::future::poll_fn(|cx| corelane::codegen::Stream::poll_next(ended.as_mut(), cx)).await
-    {
+    while let Some(slot) = ended.recv().await {
         latencies.extend(slot?);
     }
     Ok((latencies, started.elapsed()))

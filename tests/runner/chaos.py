@@ -109,6 +109,7 @@ class Node:
     def is_drained(self):
         try:
             code = self.server.process.wait(DRAIN_SECONDS)
+            self.server.reader.join(DRAIN_SECONDS)  # its last words may be those that matter
         except subprocess.TimeoutExpired:
             code = None
         good = code == 0 and "panicked" not in self.server.output

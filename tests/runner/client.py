@@ -2,7 +2,7 @@
 
 What our programs must understand:
 
-    interop-client --server_host=H --server_port=P --test_case=NAME --use_tls=false
+    interop-client --server_host=H --server_port=P --test_case=NAME
         the flags of the official clients, those of the soak cases, --iteration_interval and --service_config_json
         included; exit code 0 if the case holds. CORELANE_BACKEND=uring|epoll chooses the backend. The negative cases have their official names.
     conformance-client
@@ -16,14 +16,13 @@ import json
 
 from . import install
 from .core import ROOT, tail
-from .judges import INTEROP_CASES, ORCA_POLICY, SOAK, backends, connectconformance, verdicts
+from .judges import INTEROP_CASES, backends, connectconformance, interop_words, verdicts
 from .server import Foreign, Server, program
 
 CASE_SECONDS, SOAK_SECONDS = 60, 150
 # Cases that grpc-go's own client lacks. Left out is `cacheable_unary`: it wants GET, and a caching proxy before the
 # server; as a plain unary call it would show nothing that large_unary does not.
 MORE_CASES = ["concurrent_large_unary", "long_lived_channel"]
-LONG_LIVED = ["--soak_iterations=10", "--iteration_interval=1"]  # seconds between the calls
 COMPRESSION_CASES = ["client_compressed_unary", "client_compressed_streaming", "server_compressed_unary", "server_compressed_streaming"]
 SERVER_COMPRESSION_CASES = ["server_compressed_unary", "server_compressed_streaming"]
 # grpc-go's server gives no server_id, by which this case tells servers apart: not even grpc-go's own client passes there.
@@ -66,20 +65,9 @@ def c_core(report, *flags):
 
 def _cases(report, name, backend, server, cases):
     for case in cases:
-        words = _words(program("interop-client"), server, case)
+        words = interop_words(program("interop-client"), server, case)
         seconds = SOAK_SECONDS if case.endswith("soak") else CASE_SECONDS
         report.succeeds(f"client against {name} on {backend}: {case}", words, seconds=seconds, environment={"CORELANE_BACKEND": backend})
-
-
-def _words(client, server, case):
-    words = [client, "--server_host=127.0.0.1", f"--server_port={server.port}", f"--test_case={case}", "--use_tls=false"]
-    if case.startswith("orca"):
-        words.append(f"--service_config_json={ORCA_POLICY}")
-    if case.endswith("soak"):
-        words += SOAK
-    if case == "long_lived_channel":
-        words += LONG_LIVED
-    return words
 
 
 def conformance(report):
@@ -93,7 +81,7 @@ def negative(report):
     for backend in backends(report):
         for case in NEGATIVE_CASES:
             with hostile(report, case) as server:
-                words = _words(program("interop-client"), server, case)
+                words = interop_words(program("interop-client"), server, case)
                 report.succeeds(f"client on {backend}: {case}", words, seconds=CASE_SECONDS, environment={"CORELANE_BACKEND": backend})
             _verdicts(report, f"peer of the client on {backend}: {case}:", server)
 
@@ -102,10 +90,10 @@ def _calibrate(report, case):
     """A peer that fails a client known to be good would prove nothing against ours."""
     with hostile(report, case) as server:
         if case in PADDING_CASES:
-            words = [install.go_tool("interop-client"), "--test_case=large_unary"]
+            words = interop_words(install.go_tool("interop-client"), server, "large_unary")
         else:
-            words = [install.go_tool("http2-client"), f"--test_case={case}"]
-        report.succeeds(f"grpc-go: {case}", [*words, "--server_host=127.0.0.1", f"--server_port={server.port}"], seconds=CASE_SECONDS)
+            words = interop_words(install.go_tool("http2-client"), server, case)
+        report.succeeds(f"grpc-go: {case}", words, seconds=CASE_SECONDS)
     _verdicts(report, f"peer of grpc-go: {case}:", server)
 
 

@@ -19,6 +19,7 @@ INTEROP_CLOUD_CASES = [
     "google_default_credentials", "compute_engine_channel_credentials",
 ]
 ORCA_POLICY = '{"loadBalancingConfig":[{"test_backend_metrics_load_balancer":{}}]}'
+LONG_LIVED = ["--soak_iterations=10", "--iteration_interval=1"]  # seconds between the calls
 SOAK = ["--soak_iterations=200", "--soak_num_threads=4", "--soak_overall_timeout_seconds=120"]
 H2SPEC_SECONDS_PER_CASE = 3
 
@@ -59,12 +60,19 @@ def interop(report):
     for backend in backends(report):
         with Server(report, "interop-server", "--port", 0, backend=backend) as server:
             for case in INTEROP_CASES:
-                words = [judge, "--server_host=127.0.0.1", f"--server_port={server.port}", f"--test_case={case}"]
-                if case.startswith("orca"):
-                    words.append(f"--service_config_json={ORCA_POLICY}")
-                if case.endswith("soak"):
-                    words += SOAK
-                report.succeeds(f"interop {backend} {case}", words, seconds=150)
+                report.succeeds(f"interop {backend} {case}", interop_words(judge, server, case), seconds=150)
+
+
+def interop_words(client, server, case):
+    """The command line of an interop client, ours or another, for a case."""
+    words = [client, "--server_host=127.0.0.1", f"--server_port={server.port}", f"--test_case={case}"]
+    if case.startswith("orca"):
+        words.append(f"--service_config_json={ORCA_POLICY}")
+    if case.endswith("soak"):
+        words += SOAK
+    if case == "long_lived_channel":
+        words += LONG_LIVED
+    return words
 
 
 def python_checks(report, label, words, seconds=300):

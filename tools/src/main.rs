@@ -7,7 +7,9 @@ mod bench;
 mod call;
 mod cli;
 mod example;
+mod files;
 mod serve;
+mod tls;
 
 use std::env;
 use std::process::ExitCode;

@@ -6,14 +6,11 @@
 //!
 //! Invariant: every call is reported once, also if it fails.
 
-use std::future::poll_fn;
 use std::io::{self, Write};
-use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use corelane::client::balance::BalancerConfig;
 use corelane::client::{BuildError, Channel, Failure, spawn_local};
-use corelane::codegen::Stream as _;
 use corelane::{Code, Response, Status, stream, time};
 
 use crate::protos::chaos::v1::chaos_client::ChaosClient;
@@ -108,7 +105,7 @@ pub async fn run(run: Run) -> Result<Vec<Outcome>, BuildError> {
     let client = ChaosClient::new(channel);
     let calls = usize::try_from(run.calls()).unwrap_or(usize::MAX).max(1);
     // There is room for every outcome, so that none is lost.
-    let (done, outcomes) = stream::channel(calls);
+    let (done, mut outcomes) = stream::channel(calls);
     let clock = Clock::start();
     for id in 0..run.calls() {
         let due = run.due(id);
@@ -122,9 +119,8 @@ pub async fn run(run: Run) -> Result<Vec<Outcome>, BuildError> {
         });
     }
     drop(done);
-    let mut outcomes = pin!(outcomes);
     let mut report = Vec::with_capacity(calls);
-    while let Some(outcome) = poll_fn(|cx| outcomes.as_mut().poll_next(cx)).await {
+    while let Some(outcome) = outcomes.recv().await {
         report.push(outcome);
     }
     Ok(report)

@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use corelane::server::Workers;
+use corelane::client::{ClientTls, Workers};
 
 use crate::bench::schedule::{Pace, Plan};
-use crate::bench::values::{Data, Destination, Entry, MethodPath, duration, size};
+use crate::bench::values::{Destination, Entry, MethodPath, duration, size};
+use crate::bench::workers::Place;
+use crate::call::documents::Data;
 use crate::cli::{BackendFlag, Crew};
+use crate::tls::Certificates;
 
 /// How long a run without `--duration` and `--calls` takes.
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
@@ -22,7 +25,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Whom to call, an IP address and a port or unix:/path
+    /// Whom to call: a host and a port, unix:/path, or any other target of a channel
     pub(crate) target: String,
     /// What to call, package.Service/Method; without it the target must serve bench.v1.Bench
     pub(crate) method: Option<MethodPath>,
@@ -64,12 +67,12 @@ pub(crate) struct Bench {
     /// Bytes of payload of each of its responses [default: 0]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) response_size: Option<u32>,
-    /// Messages on each stream, in the directions that stream [default: 1]
+    /// Messages on each stream: of bench.v1.Bench in the directions that stream, of METHOD to the server [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) messages: Option<u32>,
 
-    /// The request to METHOD as JSON, or @FILE [default: {}]
-    #[arg(long, short = 'd', value_name = "JSON|@FILE")]
+    /// The request to METHOD as JSON; @FILE reads a file, @ or - reads stdin [default: {}]
+    #[arg(long, short = 'd', value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
     pub(crate) data: Option<Data>,
     /// A .proto file that declares METHOD; without it the server is asked by reflection
     #[arg(long, value_name = "FILE")]
@@ -159,11 +162,7 @@ impl Bench {
         if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
             return Err("--deadline must be longer than nothing".to_owned());
         }
-        let workers = match &self.workers {
-            Some(Crew(Workers::Count(count))) => *count,
-            Some(Crew(Workers::Cores(cores))) => cores.len(),
-            _ => 1,
-        };
+        let workers = self.workers_count(1);
         let connections = usize::try_from(self.connections).unwrap_or(usize::MAX);
         if workers > connections {
             return Err(format!(
@@ -217,7 +216,10 @@ impl Bench {
             ("--key", self.key.is_some()),
             ("--insecure", self.insecure),
         ];
-        if let Some((flag, _)) = needing.into_iter().find(|(_, is_given)| *is_given && !self.tls) {
+        if self.tls && self.target.starts_with("http:") {
+            return Err("--tls is for a target that does not say http: write https".to_owned());
+        }
+        if let Some((flag, _)) = needing.into_iter().find(|(_, is_given)| *is_given && !self.wants_tls()) {
             return Err(format!("{flag} needs --tls: without it the connection is plain text"));
         }
         match (&self.cert, &self.key) {
@@ -229,6 +231,29 @@ impl Bench {
             return Err("--insecure trusts any certificate, --ca only some: give one of them".to_owned());
         }
         Ok(())
+    }
+
+    pub(crate) fn wants_tls(&self) -> bool {
+        self.tls || self.target.starts_with("https:")
+    }
+
+    /// How connections are secured, if they are.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or hold something else.
+    pub(crate) fn client_tls(&self) -> Result<Option<ClientTls>, String> {
+        let certificates = Certificates {
+            ca: self.ca.as_deref(),
+            cert: self.cert.as_deref(),
+            key: self.key.as_deref(),
+            insecure: self.insecure,
+        };
+        self.wants_tls().then(|| certificates.client_tls()).transpose()
+    }
+
+    /// Where workers run.
+    pub(crate) fn place(&self) -> Place {
+        Place { crew: self.workers.clone(), backend: self.backend.into() }
     }
 
     pub(crate) fn kind(&self) -> Kind {

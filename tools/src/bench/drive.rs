@@ -23,12 +23,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::bench::args::Bench;
+use crate::bench::args::{Bench, Kind};
 use crate::bench::gate::{GivenUp, Seat, seats};
+use crate::bench::lean::Lean;
 use crate::bench::progress::{Board, Cell};
 use crate::bench::recorder::{Call, Recorder};
-use crate::bench::schedule::{Claim, Plan, Schedule, Share};
-use crate::bench::transport::Transport;
+use crate::bench::schedule::{Claim, Pace, Plan, Schedule, Share};
+use crate::bench::spec::Spec;
+use crate::bench::streams::Streams;
 
 /// A transport that can be driven.
 pub(crate) trait Load {
@@ -45,7 +47,13 @@ pub(crate) trait Load {
 /// # Errors
 /// Flags that cannot be followed, files that cannot be read.
 pub(crate) fn load(options: &Bench) -> Result<Box<dyn Load>, String> {
-    Ok(Box::new(Transport::new(options)?))
+    let spec = Spec::new(options)?;
+    if spec.kind == Kind::Unary
+        && let Some(lean) = Lean::new(options, &spec)?
+    {
+        return Ok(Box::new(lean));
+    }
+    Ok(Box::new(Streams::new(options, spec)?))
 }
 
 /// One worker's part of a run.
@@ -85,6 +93,11 @@ pub(crate) fn lanes(plan: Plan, board: &Arc<Board>, connections: u32, streams: u
 }
 
 impl Lane {
+    /// What paces the calls, of all workers together.
+    pub(crate) fn pace(&self) -> Pace {
+        self.plan.pace
+    }
+
     /// How many connections this worker opens.
     pub(crate) fn connections(&self) -> u32 {
         self.connections
@@ -177,7 +190,6 @@ fn thread_cpu() -> Duration {
 pub(crate) mod tests {
     use super::*;
     use crate::bench::recorder::{Failure, Traffic};
-    use crate::bench::schedule::Pace;
     use corelane::Code;
 
     /// A transport without one: time is a number, each call takes `call_ns`, and each tenth fails.

@@ -9,16 +9,19 @@ mod args;
 mod drive;
 mod gate;
 mod json;
+mod lean;
 mod progress;
 mod recorder;
 mod report;
 mod schedule;
 mod series;
+mod spec;
+mod streams;
 mod summary;
 mod text;
-mod transport;
 mod units;
 pub(crate) mod values;
+mod workers;
 
 use std::error::Error;
 use std::fs;
@@ -97,7 +100,7 @@ fn details(options: &Bench) -> Vec<(&'static str, String)> {
     if let Some(messages) = options.messages {
         details.push(("messages", units::count(messages.into())));
     }
-    details.push(("security", if options.tls { "TLS" } else { "plain text" }.to_owned()));
+    details.push(("security", if options.wants_tls() { "TLS" } else { "plain text" }.to_owned()));
     details.push(("backend", format!("{:?}", options.backend).to_lowercase()));
     details
 }

@@ -194,6 +194,11 @@ impl Recorder {
         }
     }
 
+    /// A call that was due then found no slot in time.
+    pub(crate) fn not_sent(&mut self, intended_ns: u64) {
+        self.not_sent += u64::from(intended_ns >= self.measured_from_ns);
+    }
+
     /// Adds what another worker recorded; both measured from the same moment on.
     pub(crate) fn merge(&mut self, other: Recorder) {
         self.latencies.add(&other.latencies);

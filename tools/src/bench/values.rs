@@ -43,27 +43,6 @@ impl fmt::Display for MethodPath {
     }
 }
 
-/// Where a request comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
-    /// The JSON itself.
-    Inline(String),
-    /// A file that has it.
-    File(PathBuf),
-}
-
-impl FromStr for Data {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Data, String> {
-        match text.strip_prefix('@') {
-            Some("") => Err("a file name is missing after @".to_owned()),
-            Some(path) => Ok(Data::File(path.into())),
-            None => Ok(Data::Inline(text.to_owned())),
-        }
-    }
-}
-
 /// Where output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
@@ -216,10 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_json_or_a_file() {
-        assert_eq!("{}".parse(), Ok(Data::Inline("{}".to_owned())));
-        assert_eq!("@a.json".parse(), Ok(Data::File("a.json".into())));
-        assert_eq!("@".parse::<Data>(), Err("a file name is missing after @".to_owned()));
+    fn output_goes_to_stdout_or_a_file() {
         assert_eq!("-".parse(), Ok(Destination::Stdout));
         assert_eq!("".parse::<Destination>(), Err("a file name is missing".to_owned()));
     }

@@ -4,9 +4,8 @@
 //!
 //! Does not: connect, or look for a method.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-use std::{fs, io};
 
 use clap::Args;
 use corelane::client::{Channel, ChannelBuilder, ClientTls};
@@ -16,6 +15,7 @@ use crate::bench::values::{Entry, MethodPath, duration, size};
 use crate::call::documents::Data;
 use crate::call::source;
 use crate::call::trouble::Trouble;
+use crate::tls::Certificates;
 
 /// What stands behind the flags in `corelane call --help`.
 const HELP: &str = "\
@@ -214,16 +214,13 @@ impl Call {
     }
 
     fn tls(&self) -> Result<ClientTls, Trouble> {
-        let mut tls = ClientTls::builder();
-        tls = match &self.ca {
-            _ if self.insecure => tls.danger_accept_any_certificate(),
-            Some(path) => tls.ca_pem(read(path)?),
-            None => tls.roots_native(),
+        let certificates = Certificates {
+            ca: self.ca.as_deref(),
+            cert: self.cert.as_deref(),
+            key: self.key.as_deref(),
+            insecure: self.insecure,
         };
-        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            tls = tls.identity_pem(read(cert)?, read(key)?);
-        }
-        tls.build().map_err(|error| Trouble::Other(error.to_string()))
+        certificates.client_tls().map_err(Trouble::Other)
     }
 }
 
@@ -234,12 +231,6 @@ fn looking(verb: &str, rest: &[&str]) -> Result<Verb, String> {
         _ => return Err(format!("{verb} takes one name at most")),
     };
     Ok(if verb == "list" { Verb::List(subject) } else { Verb::Describe(subject) })
-}
-
-/// A file's bytes.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
-    let told = |error: io::Error| Trouble::Other(format!("cannot read {}: {error}", path.display()));
-    fs::read(path).map_err(told)
 }
 
 #[cfg(test)]

@@ -5,10 +5,8 @@
 //!
 //! Invariant: where a document is faulty, nothing is sent any more and the call is not ended as if all were well.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -17,6 +15,8 @@ use std::thread::{self, Thread};
 use futures_channel::{mpsc, oneshot};
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
 use serde_json::value::RawValue;
+
+use crate::files;
 
 /// Where requests come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +43,7 @@ impl Data {
     fn open(&self) -> Result<Box<dyn Read + Send>, String> {
         Ok(match self {
             Data::Inline(text) => Box::new(io::Cursor::new(text.clone().into_bytes())),
-            Data::File(path) => {
-                let file =
-                    File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                Box::new(BufReader::new(file))
-            }
+            Data::File(path) => Box::new(BufReader::new(files::open(path)?)),
             Data::Stdin => Box::new(io::stdin()),
         })
     }
@@ -112,18 +108,6 @@ impl Iterator for Documents {
     }
 }
 
-/// The requests of a call, as a stream.
-#[derive(Debug)]
-pub(crate) struct Requests(mpsc::Receiver<DynamicMessage>);
-
-impl corelane::codegen::Stream for Requests {
-    type Item = DynamicMessage;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DynamicMessage>> {
-        Pin::new(&mut self.0).poll_next(cx)
-    }
-}
-
 /// Why there are no more requests. For as long as it is held, their stream has not ended.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -131,12 +115,12 @@ pub(crate) struct Fault {
     _open: mpsc::Sender<DynamicMessage>,
 }
 
-/// Reads `documents` on a thread of its own.
-pub(crate) fn feed(documents: Documents) -> (Requests, oneshot::Receiver<Fault>) {
+/// Reads `documents` on a thread of its own, and gives them as the requests of a call.
+pub(crate) fn feed(documents: Documents) -> (mpsc::Receiver<DynamicMessage>, oneshot::Receiver<Fault>) {
     let (sender, requests) = mpsc::channel(0);
     let (fault, faults) = oneshot::channel();
     thread::spawn(move || read_all(documents, sender, fault));
-    (Requests(requests), faults)
+    (requests, faults)
 }
 
 fn read_all(documents: Documents, mut sender: mpsc::Sender<DynamicMessage>, fault: oneshot::Sender<Fault>) {
@@ -174,7 +158,7 @@ impl Wake for Unpark {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::pin::Pin;
 
     use prost_reflect::DescriptorPool;
 
@@ -258,7 +242,7 @@ mod tests {
     }
 
     /// Waits as an executor would.
-    fn next(requests: &mut Requests) -> Option<DynamicMessage> {
+    fn next(requests: &mut mpsc::Receiver<DynamicMessage>) -> Option<DynamicMessage> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
             let polled =

@@ -12,20 +12,20 @@
 mod args;
 mod codec;
 mod describe;
-mod documents;
+pub(crate) mod documents;
 mod invoke;
-mod reflection;
+pub(crate) mod reflection;
 mod render;
-mod source;
-mod trouble;
+pub(crate) mod source;
+pub(crate) mod trouble;
 
 use std::process::ExitCode;
 
 use corelane::client::{Caller, Engine, Workers};
 use prost_reflect::DescriptorPool;
 
-pub(crate) use crate::call::args::Call;
 use crate::call::args::{Action, Verb};
+pub(crate) use crate::call::args::{Call, Plan};
 use crate::call::invoke::Invocation;
 
 use crate::call::reflection::Reflection;

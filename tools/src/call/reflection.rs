@@ -7,11 +7,9 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use corelane::client::{Caller, Method};
-use corelane::codegen::{ProstCodec, Stream};
+use corelane::codegen::ProstCodec;
 use corelane::prost::Message as _;
 use corelane::prost_types::FileDescriptorProto;
 use corelane::{Code, Request, Status};
@@ -130,7 +128,7 @@ impl Reflection {
 
     async fn ask_as(&self, method: Method, question: MessageRequest) -> Result<MessageResponse, Status> {
         let question = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
-        let mut request = Request::new(Once(Some(question)));
+        let mut request = Request::new(corelane::stream::iter([question]));
         self.plan.apply(&mut request);
         let codec = ProstCodec::<ServerReflectionRequest, ServerReflectionResponse>::new();
         let mut answers = self.caller.bidi(method, codec, request).await?.into_inner();
@@ -159,17 +157,6 @@ fn unexpected(answer: &MessageResponse) -> Status {
         MessageResponse::ErrorResponse(_) => "an error",
     };
     Status::internal(format!("the server was asked for something else and answered with {kind}"))
-}
-
-/// A stream of one.
-struct Once<T>(Option<T>);
-
-impl<T: Unpin> Stream for Once<T> {
-    type Item = T;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<T>> {
-        Poll::Ready(self.0.take())
-    }
 }
 
 #[cfg(test)]

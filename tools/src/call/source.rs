@@ -1,6 +1,5 @@
 //! Where it is known what a service looks like: files, or the server.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
@@ -8,6 +7,7 @@ use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 use crate::bench::values::MethodPath;
 use crate::call::reflection::Reflection;
 use crate::call::trouble::Trouble;
+use crate::files::read;
 
 /// Files, or the server.
 pub(crate) enum Source {
@@ -84,13 +84,14 @@ pub(crate) fn from_sets(paths: &[PathBuf]) -> Result<DescriptorPool, String> {
 }
 
 fn add_set(pool: &mut DescriptorPool, path: &Path) -> Result<(), String> {
-    let encoded = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let encoded = read(path)?;
     pool.decode_file_descriptor_set(encoded.as_slice())
         .map_err(|error| format!("{} is no complete FileDescriptorSet: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::task::{Context, Poll, Waker};
 
     use super::*;

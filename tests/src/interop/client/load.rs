@@ -1,10 +1,9 @@
 //! Cases of load reports (ORCA).
 
 use std::collections::HashMap;
-use std::time::Duration;
 
+use corelane::Metadata;
 use corelane::prost::Message as _;
-use corelane::{Metadata, time};
 
 use super::{Outcome, Setting, equal, feed};
 use crate::protos::grpc::testing::test_service_client::TestServiceClient;
@@ -77,7 +76,6 @@ pub(super) async fn out_of_band(setting: &Setting) -> Outcome {
                 found = Some(());
                 break;
             }
-            time::sleep(Duration::from_millis(10)).await;
         }
         found.ok_or_else(|| format!("{expected:?} was not reported"))?;
     }

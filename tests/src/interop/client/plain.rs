@@ -4,6 +4,7 @@ use corelane::{Code, Request};
 
 use super::streams::output;
 use super::{LARGE_RESPONSE, Outcome, Setting, all, equal, fails_with, large, sized};
+use crate::protos::grpc::testing::test_service_client::TestServiceClient;
 use crate::protos::grpc::testing::unimplemented_service_client::UnimplementedServiceClient;
 use crate::protos::grpc::testing::{EchoStatus, Empty, SimpleRequest, StreamingOutputCallRequest};
 
@@ -22,7 +23,12 @@ pub(super) async fn empty_unary(setting: &Setting) -> Outcome {
 }
 
 pub(super) async fn large_unary(setting: &Setting) -> Outcome {
-    let response = setting.client()?.unary_call(large()).await?;
+    large_call(&setting.client()?).await
+}
+
+/// What several cases are made of.
+pub(super) async fn large_call(client: &TestServiceClient) -> Outcome {
+    let response = client.unary_call(large()).await?;
     sized("response", response.get_ref().payload.as_ref(), LARGE_RESPONSE)
 }
 

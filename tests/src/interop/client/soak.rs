@@ -1,5 +1,6 @@
 //! Cases that go on for a while.
 
+use std::error::Error;
 use std::time::Instant;
 
 use corelane::time;
@@ -16,24 +17,35 @@ pub(super) enum Channels {
     Many,
 }
 
+/// Without a call a case would show nothing.
+fn iterations(setting: &Setting) -> Result<u32, Box<dyn Error>> {
+    match setting.iterations {
+        0 => Err("--soak_iterations=0 makes no call".into()),
+        iterations => Ok(iterations),
+    }
+}
+
 pub(super) async fn calls(setting: &Setting, channels: Channels) -> Outcome {
+    let iterations = iterations(setting)?;
     let shared = setting.client()?;
-    let concurrency = setting.concurrency.max(1);
-    let each = setting.iterations / concurrency;
-    let slots = (0..concurrency).map(|_| async {
-        let mut failures = Vec::new();
-        for _ in 0..each {
-            let made = match channels {
-                Channels::One => Ok(shared.clone()),
-                Channels::Many => setting.client(),
-            };
-            let outcome = match made {
-                Ok(client) => call(setting, &client).await,
-                Err(error) => Err(error),
-            };
-            failures.extend(outcome.err().map(|error| error.to_string()));
+    let concurrency = usize::try_from(setting.concurrency.max(1))?;
+    let slots = (0..setting.concurrency.max(1)).map(|slot| {
+        let shared = &shared;
+        async move {
+            let mut failures = Vec::new();
+            for _ in (slot..iterations).step_by(concurrency) {
+                let made = match channels {
+                    Channels::One => Ok(shared.clone()),
+                    Channels::Many => setting.client(),
+                };
+                let outcome = match made {
+                    Ok(client) => call(setting, &client).await,
+                    Err(error) => Err(error),
+                };
+                failures.extend(outcome.err().map(|error| error.to_string()));
+            }
+            failures
         }
-        failures
     });
     let failures: Vec<String> = all(slots.collect()).await.into_iter().flatten().collect();
     if u32::try_from(failures.len())? > setting.failures_max {
@@ -60,7 +72,7 @@ async fn call(setting: &Setting, client: &TestServiceClient) -> Outcome {
 
 pub(super) async fn long_lived(setting: &Setting) -> Outcome {
     let client = setting.client()?;
-    for _ in 0..setting.iterations {
+    for _ in 0..iterations(setting)? {
         call(setting, &client).await?;
         time::sleep(setting.interval).await;
     }

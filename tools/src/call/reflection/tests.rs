@@ -73,7 +73,7 @@ async fn reply(
         original_request: Some(question),
         message_response,
     };
-    Ok(Response::new(Box::pin(Once(Some(Ok(reply))))))
+    Ok(Response::new(Box::pin(corelane::stream::iter([Ok(reply)]))))
 }
 
 impl<const ALPHA: bool> Service for V<ALPHA> {
@@ -205,7 +205,8 @@ fn imports_without_end_are_refused() {
                         message_response: Some(MessageResponse::FileDescriptorResponse(files)),
                         ..ServerReflectionResponse::default()
                     };
-                    let stream: BoxStream<ServerReflectionResponse> = Box::pin(Once(Some(Ok(reply))));
+                    let stream: BoxStream<ServerReflectionResponse> =
+                        Box::pin(corelane::stream::iter([Ok(reply)]));
                     Ok(Response::new(stream))
                 },
             );

@@ -1,17 +1,18 @@
-//! `corelane call` over TLS: whom it trusts, and who it says that it is.
+//! `corelane call` and `corelane bench` over TLS: whom they trust, and who they say that they are.
 //!
 //! The server serves nothing, so UNIMPLEMENTED is as far as a call comes; UNAVAILABLE is a connection that was refused.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::{env, fs, process};
 
 use corelane::Server;
 use corelane::server::{ServerHandle, Workers};
 use corelane::tls::{ClientAuth, ServerTls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::Value;
 
 const UNIMPLEMENTED: i32 = 64 + 12;
 const UNAVAILABLE: i32 = 64 + 14;
@@ -21,7 +22,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = env::temp_dir().join(format!("corelane-call-tls-{}-{name}", process::id()));
+        let path = env::temp_dir().join(format!("corelane-tools-tls-{}-{name}", process::id()));
         fs::create_dir_all(&path).unwrap();
         let folder = Folder(path);
         let key = KeyPair::generate().unwrap();
@@ -57,16 +58,24 @@ impl Folder {
         server.start("127.0.0.1:0").unwrap()
     }
 
-    /// The exit code of a call with these flags, in the folder; and what it says.
-    fn call(&self, server: &ServerHandle, flags: &[&str]) -> (i32, String) {
+    /// Runs a command against the server, in the folder.
+    fn run(&self, command: &str, server: &ServerHandle, words: &[&str]) -> Output {
         let target = server.addresses()[0].to_string();
-        let output = Command::new(env!("CARGO_BIN_EXE_corelane"))
-            .args(["call", &target, "list"])
-            .args(flags)
-            .current_dir(&self.0)
-            .output()
-            .unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_corelane"));
+        program.args([command, &target]).args(words).current_dir(&self.0).output().unwrap()
+    }
+
+    /// The exit code of a call with these flags; and what it says.
+    fn call(&self, server: &ServerHandle, flags: &[&str]) -> (i32, String) {
+        let output = self.run("call", server, &[&["list"], flags].concat());
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// Like [`call`](Self::call) for a run of five calls, whose figures are the last.
+    fn bench(&self, server: &ServerHandle, flags: &[&str]) -> (i32, String, Value) {
+        let output = self.run("bench", server, &[&["-n", "5", "--no-progress", "--json"], flags].concat());
+        let figures = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap(), figures)
     }
 }
 
@@ -113,6 +122,26 @@ fn a_client_shows_its_certificate() {
     assert_eq!(code, UNIMPLEMENTED, "{text}");
     let (code, text) = folder.call(&server, &trust);
     assert_eq!(code, UNAVAILABLE, "{text}");
+    server.shutdown();
+    server.join().unwrap();
+}
+
+#[test]
+fn load_goes_over_tls_whatever_its_kind() {
+    let folder = Folder::new("bench");
+    let server = folder.serve(Some(ClientAuth::Required));
+    let trust = ["--tls", "--ca", "ca.pem", "--cert", "client.test.pem", "--key", "client.test.key"];
+    for kind in ["unary", "chat"] {
+        let flags = [&trust[..], &["--kind", kind, "--authority", "server.test"]].concat();
+        let (code, text, figures) = folder.bench(&server, &flags);
+        assert_eq!(code, 0, "{text}");
+        let unimplemented = &figures["status"][1];
+        assert_eq!((&unimplemented["code"], &unimplemented["count"]), (&"UNIMPLEMENTED".into(), &5.into()));
+        let flags = [&trust[..], &["--kind", kind, "--authority", "other.test"]].concat();
+        let (code, text, _) = folder.bench(&server, &flags);
+        assert_eq!(code, 1);
+        assert!(text.contains("other.test") && text.lines().count() == 1, "{text}");
+    }
     server.shutdown();
     server.join().unwrap();
 }

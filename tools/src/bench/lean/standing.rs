@@ -1,0 +1,77 @@
+//! How far a connection has come: its session says it, and whoever keeps the connection waits for it.
+//!
+//! Invariant: it never goes back.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use corelane_runtime::Io;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// The server's SETTINGS have not come.
+    Greeting,
+    /// It takes calls.
+    Ready,
+    /// It takes no new ones.
+    Leaving,
+    /// It is over.
+    Closed,
+}
+
+/// What whoever keeps the connection sees of it.
+pub(super) struct Standing {
+    phase: Cell<Phase>,
+    reason: RefCell<String>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Standing {
+    pub(super) fn new() -> Rc<Standing> {
+        let (phase, waker) = (Cell::new(Phase::Greeting), Cell::new(None));
+        Rc::new(Standing { phase, reason: RefCell::default(), waker })
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.phase.get() == Phase::Ready
+    }
+
+    /// It has come so far at least; whoever waits is woken when the session is no longer in use.
+    pub(super) fn reach(&self, phase: Phase, io: &mut Io<'_>) {
+        if let Some(waker) = self.go_on(phase) {
+            io.wake_after(waker);
+        }
+    }
+
+    /// It is over.
+    pub(super) fn close(&self, reason: String) {
+        *self.reason.borrow_mut() = reason;
+        if let Some(waker) = self.go_on(Phase::Closed) {
+            waker.wake();
+        }
+    }
+
+    fn go_on(&self, phase: Phase) -> Option<Waker> {
+        if phase <= self.phase.get() {
+            return None;
+        }
+        self.phase.set(phase);
+        self.waker.take()
+    }
+
+    /// Ready when the connection has come beyond `known`.
+    pub(super) fn poll_beyond(&self, known: Phase, cx: &Context<'_>) -> Poll<Phase> {
+        if self.phase.get() > known {
+            return Poll::Ready(self.phase.get());
+        }
+        self.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Why it is over.
+    pub(super) fn reason(&self) -> String {
+        self.reason.borrow().clone()
+    }
+}
