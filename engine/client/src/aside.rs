@@ -43,7 +43,10 @@ pub(crate) fn subscribe<C: Codec>(
         let encoded = session.send(io, key, EndStream::Yes, |out| {
             encode_message(codec, message, Encoding::Identity, MESSAGE_MAX, out)
         });
-        encoded.ok()?;
+        if encoded.is_err() {
+            session.give_up(io, key);
+            return None;
+        }
         Some((key, session.stream_of(key)?))
     });
     let (key, stream) = opened??;

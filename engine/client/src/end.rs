@@ -28,12 +28,19 @@ impl End {
 #[derive(Clone, Debug)]
 pub(crate) struct Lost {
     pub(crate) cause: Cause,
+    /// What else is known, and the code where the cause does not say.
+    pub(crate) status: Option<Status>,
     pub(crate) reach: Reach,
 }
 
 impl Lost {
     pub(crate) fn new(cause: Cause) -> Lost {
-        Lost { cause, reach: Reach::MaybeExecuted }
+        Lost { cause, status: None, reach: Reach::MaybeExecuted }
+    }
+
+    /// The server has said that it did not look at the call.
+    pub(crate) fn unseen(cause: Cause) -> Lost {
+        Lost { cause, status: None, reach: Reach::Refused }
     }
 }
 

@@ -141,7 +141,7 @@ pub enum Cause {
     /// The circuit breaker of this endpoint and method is open.
     BreakerOpen {
         /// When it will let a probe through.
-        retry_after: Duration,
+        retry_after: Option<Duration>,
     },
     /// The client's own rate limit.
     RateLimited {
@@ -158,7 +158,7 @@ pub enum Cause {
     Encode,
     /// The deadline was over.
     Deadline(Place),
-    /// The handler on whose behalf the call was made was cancelled, or the call itself was.
+    /// The server cancelled the call (RST_STREAM with CANCEL). A caller that gives a call up drops it, and hears nothing.
     Cancelled,
     /// The stream of requests was dropped before it ended: it panicked, or its worker ended.
     RequestStream,
@@ -296,8 +296,11 @@ impl fmt::Display for Cause {
             Cause::QueueFull { max } => {
                 write!(f, "{max} calls wait on this channel already, which is its limit")
             }
-            Cause::BreakerOpen { retry_after } => {
-                write!(f, "the circuit breaker is open, and lets a probe through in {retry_after:?}")
+            Cause::BreakerOpen { retry_after: Some(after) } => {
+                write!(f, "the circuit breaker is open, and lets a probe through in {after:?}")
+            }
+            Cause::BreakerOpen { retry_after: None } => {
+                f.write_str("the circuit breaker is open: it is held so, or its probes are under way")
             }
             Cause::RateLimited { retry_after } => {
                 write!(f, "the client's own rate limit is reached; there is room in {retry_after:?}")
@@ -307,7 +310,7 @@ impl fmt::Display for Cause {
             Cause::RequestTooLarge => f.write_str("the request is too large"),
             Cause::Encode => f.write_str("the request cannot be encoded"),
             Cause::Deadline(place) => write!(f, "the deadline was over {place}"),
-            Cause::Cancelled => f.write_str("the call was cancelled"),
+            Cause::Cancelled => f.write_str("the server cancelled the call"),
             Cause::RequestStream => f.write_str("the stream of requests was dropped before it ended"),
             Cause::Reset { code } => write!(f, "the server reset the stream ({code})"),
             Cause::Refused => f.write_str("the server refused the stream without looking at it"),

@@ -245,7 +245,7 @@ impl Guards {
         endpoint: &Arc<str>,
         method: &'static str,
         now: Instant,
-    ) -> Result<Watch, Duration> {
+    ) -> Result<Watch, Option<Duration>> {
         let permit = match breakers {
             None => None,
             Some(breakers) => self.permit(breakers, endpoint, method, now)?,
@@ -259,7 +259,7 @@ impl Guards {
         endpoint: &Arc<str>,
         method: &'static str,
         now: Instant,
-    ) -> Result<Option<Admitted>, Duration> {
+    ) -> Result<Option<Admitted>, Option<Duration>> {
         // Paths are the same bytes at the same place for each use of one stub, and few.
         let known = self.breakers.borrow().iter().find(|(path, _)| *path == method).map(|(_, it)| it.clone());
         let breaker = match known {
@@ -277,7 +277,7 @@ impl Guards {
             }
             Err(Rejected { retry_after, change, .. }) => {
                 breakers.tell(endpoint, method, change);
-                Err(retry_after.unwrap_or(Duration::MAX))
+                Err(retry_after)
             }
         }
     }

@@ -274,7 +274,12 @@ impl Local {
 
     /// Asks the guards of an endpoint whether a call may go there; if not, when it may.
     #[inline]
-    pub(crate) fn admit(&self, pool: &Pool, method: &'static str, now: Instant) -> Result<Watch, Duration> {
+    pub(crate) fn admit(
+        &self,
+        pool: &Pool,
+        method: &'static str,
+        now: Instant,
+    ) -> Result<Watch, Option<Duration>> {
         pool.guards.admit(self.shared.breakers.as_ref(), &pool.name, method, now)
     }
 

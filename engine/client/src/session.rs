@@ -15,7 +15,6 @@ use corelane_call::{
     Code, Encoding, EncodingSet, Gathered, Inbound, Metadata, Status, take_buffer, take_fields,
 };
 use corelane_memory::{Key, Slab};
-use corelane_policy::resilience::Reach;
 use corelane_runtime::{CloseReason, Io, Link, Session};
 use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
@@ -195,7 +194,7 @@ impl ClientSession {
     /// Sends a message: `encode` appends it, prefix included.
     ///
     /// # Errors
-    /// What `encode` says; the call is over then. `Ok` also where the call had ended before.
+    /// What `encode` says: nothing was sent then, and the call is to be ended. `Ok` also where the call had ended before.
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -208,9 +207,6 @@ impl ClientSession {
         let Some(stream) = io.wire.stream(call.stream) else { return Ok(()) };
         let mut encoded = Ok(());
         let _ = stream.send_with(end, |out| encoded = guarded(out, encode));
-        if encoded.is_err() {
-            self.give_up(io, key);
-        }
         encoded
     }
 
@@ -288,7 +284,7 @@ impl ClientSession {
     }
 
     /// The caller is done with a call: its stream ends if it has not.
-    fn give_up(&mut self, io: &mut Io<'_>, key: Key) {
+    pub(crate) fn give_up(&mut self, io: &mut Io<'_>, key: Key) {
         let Some(call) = self.calls.remove(key) else { return };
         if let Some(stream) = io.wire.stream(call.stream) {
             stream.reset(ErrorCode::CANCEL);
@@ -302,9 +298,9 @@ impl ClientSession {
     }
 
     /// Ends a call that has not ended, for a reason of its caller's side.
-    pub(crate) fn abort(&mut self, io: &mut Io<'_>, key: Key, cause: Cause) {
+    pub(crate) fn abort(&mut self, io: &mut Io<'_>, key: Key, lost: Lost) {
         if self.calls.get(key).is_some_and(|call| call.end.is_none()) {
-            self.fail(io, key, cause);
+            self.finish(io, key, End::Lost(lost));
         }
     }
 
@@ -425,16 +421,13 @@ impl ClientSession {
             return;
         }
         let lost = match by {
-            ResetBy::Goaway => {
-                Lost { cause: Cause::Goaway { code: self.standing.goaway_code() }, reach: Reach::Refused }
-            }
-            ResetBy::Peer if code == ErrorCode::REFUSED_STREAM => {
-                Lost { cause: Cause::Refused, reach: Reach::Refused }
-            }
+            ResetBy::Goaway => Lost::unseen(Cause::Goaway { code: self.standing.goaway_code() }),
+            ResetBy::Peer if code == ErrorCode::REFUSED_STREAM => Lost::unseen(Cause::Refused),
             // The server's clock has rung first, and it says so in this way.
             ResetBy::Peer if code == ErrorCode::CANCEL && call.deadline <= io.now => {
                 Lost::new(Cause::Deadline(Place::Response))
             }
+            ResetBy::Peer if code == ErrorCode::CANCEL => Lost::new(Cause::Cancelled),
             ResetBy::Peer => Lost::new(Cause::Reset { code }),
             ResetBy::Us => Lost::new(Cause::Protocol { reason: format!("it was reset with {code}").into() }),
         };
@@ -625,7 +618,9 @@ fn conclude(call: &mut Call, end: End, now: Instant) -> impl Iterator<Item = Wak
             End::Answered(status) => {
                 inbound.fail(origin.failure(Cause::Server, now).into_status(Some(status.clone())));
             }
-            End::Lost(lost) => inbound.fail(origin.failure(lost.cause.clone(), now).into_status(None)),
+            End::Lost(lost) => {
+                inbound.fail(origin.failure(lost.cause.clone(), now).into_status(lost.status.clone()));
+            }
         }
     }
     call.end = Some(end);

@@ -15,7 +15,6 @@ use support::{JOIN, Running, SPLIT, Text, caller, failure, on_both, say, told};
 fn a_stream_that_the_server_resets() {
     let codes = [
         (ErrorCode::INTERNAL_ERROR, Code::Internal, "INTERNAL_ERROR"),
-        (ErrorCode::CANCEL, Code::Cancelled, "CANCEL"),
         (ErrorCode::ENHANCE_YOUR_CALM, Code::ResourceExhausted, "ENHANCE_YOUR_CALM"),
         (ErrorCode::INADEQUATE_SECURITY, Code::PermissionDenied, "INADEQUATE_SECURITY"),
     ];
@@ -27,6 +26,16 @@ fn a_stream_that_the_server_resets() {
             &format!("the server reset the stream ({name}) (PEER, after …)"),
         );
     }
+}
+
+#[test]
+fn a_call_that_the_server_cancels() {
+    answered_with(
+        |wire, call| wire.reset(call.stream, ErrorCode::CANCEL),
+        |cause| matches!(cause, Cause::Cancelled),
+        Code::Cancelled,
+        "the server cancelled the call (PEER, after …)",
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use corelane_call::{Code, Request, Status, stream};
-use corelane_client::{BreakerEvent, Caller, Cause, Channel, ChannelBuilder, SharedChannel};
+use corelane_client::{BreakerEvent, Caller, Cause, Channel, ChannelBuilder, Place, SharedChannel};
 use corelane_policy::config::BalancerConfig;
 use corelane_policy::resilience::{
     BreakerCause, BreakerConfig, BreakerFigures, BreakerMode, BreakerState, BreakerWindow, SlowCalls,
@@ -124,7 +124,7 @@ fn failures_in_a_row_open_it_and_then_nothing_goes_out() {
                 assert!(text.ends_with(&format!(" (endpoint {address}, after …)")), "{text}");
                 let failure = failure(&status);
                 assert!(
-                    matches!(failure.cause, Cause::BreakerOpen { retry_after } if retry_after.as_secs() >= 3_000)
+                    matches!(failure.cause, Cause::BreakerOpen { retry_after: Some(after) } if after.as_secs() >= 3_000)
                 );
                 assert_eq!((failure.endpoint.as_deref(), failure.attempt), (Some(&*address), 1));
             }
@@ -135,7 +135,8 @@ fn failures_in_a_row_open_it_and_then_nothing_goes_out() {
             let change = events[0].change;
             let expected = (Closed, Open, BreakerCause::ConsecutiveFailures);
             assert_eq!((change.from, change.to, change.cause), expected);
-            assert_eq!((broken.figures().state, broken.figures().changes), (Open, 1));
+            let figures = broken.figures();
+            assert_eq!((figures.state, figures.rejected, figures.changes), (Open, 10, 1));
         }
     });
 }
@@ -372,6 +373,26 @@ fn a_call_that_runs_out_of_time_is_a_failure() {
 }
 
 #[test]
+fn an_attempt_that_runs_out_of_time_is_a_failure_too() {
+    let silent = Peer::answering(|_, _| ());
+    let config = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2, "initialBackoff": "0.01s",
+        "maxBackoff": "0.01s", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"],
+        "perAttemptRecvTimeout": "0.02s"}}]}"#;
+    let target = silent.target.clone();
+    on_both(move || {
+        let builder = Channel::builder(&target).default_service_config(config);
+        let broken = Broken::new(builder, in_a_row(1));
+        async move {
+            let caller = broken.caller();
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::Deadline(Place::Attempt)), "{status}");
+            assert_eq!(broken.changes(), [(Closed, Open, BreakerCause::ConsecutiveFailures)]);
+            rejected(&caller).await;
+        }
+    });
+}
+
+#[test]
 fn which_codes_are_failures_can_be_said() {
     let server = Running::start();
     let config = BreakerConfig { failure_codes: [Code::NotFound].into_iter().collect(), ..in_a_row(1) };
@@ -382,6 +403,22 @@ fn which_codes_are_failures_can_be_said() {
         }
         assert_eq!(say(&caller, "fail 5").await.unwrap_err().code(), Code::NotFound);
         rejected(&caller).await;
+    });
+}
+
+#[test]
+fn a_breaker_that_does_not_know_when_it_will_let_calls_through_does_not_say_so() {
+    let server = Running::start();
+    let address = server.address();
+    with_breaker(&server.target, in_a_row(1), move |broken| {
+        let address = address.clone();
+        async move {
+            let caller = broken.caller();
+            broken.shared.set_breaker(&address, ECHO, BreakerMode::ForcedOpen);
+            let text = told(&rejected(&caller).await);
+            assert!(text.starts_with("the circuit breaker is "), "{text}");
+            assert!(!text.contains(&format!("{:?}", Duration::MAX)), "{text}");
+        }
     });
 }
 

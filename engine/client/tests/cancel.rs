@@ -341,6 +341,27 @@ fn an_attempt_that_takes_too_long_is_given_up() {
 }
 
 #[test]
+fn an_attempt_of_a_stream_that_takes_too_long_is_given_up_too() {
+    let peer = Peer::answering(|_, _| ());
+    let target = peer.target.clone();
+    on_both(move || {
+        let config = retrying(r#", "perAttemptRecvTimeout": "0.02s""#).replace("60s", "0.01s");
+        let builder = Channel::builder(&target).timeout(Duration::from_secs(5));
+        let caller = caller_with(builder.default_service_config(config));
+        async move {
+            let words = caller.server_streaming(SPLIT, Text::new(), Request::new(String::new())).await;
+            let requests = Request::new(stream::iter(["a".to_owned()]));
+            let joined = caller.client_streaming(JOIN, Text::new(), requests).await;
+            for status in [words.unwrap_err(), joined.unwrap_err()] {
+                let failure = failure(&status);
+                assert!(matches!(failure.cause, Cause::Deadline(Place::Attempt)), "{failure:?}");
+                assert_eq!(failure.attempt, 2);
+            }
+        }
+    });
+}
+
+#[test]
 fn the_server_is_told_how_much_time_is_left() {
     let server = Running::start();
     let target = server.target.clone();

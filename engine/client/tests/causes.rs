@@ -18,7 +18,9 @@ use corelane_policy::resilience::{BreakerConfig, BreakerMode, RateLimitConfig};
 use corelane_runtime::{Config, Limits, Workers, spawn_local, yield_now};
 use support::failing::fails_with;
 use support::peer::Peer;
-use support::{ECHO, JOIN, Running, Text, caller, caller_with, deserted, failure, on_both, run, say, told};
+use support::{
+    CHAT, ECHO, JOIN, Running, Text, caller, caller_with, deserted, failure, on_both, run, say, soon, told,
+};
 
 /// How a call fails whose channel resolves so.
 fn resolved_with(resolve: fn() -> Result<Resolved, String>, code: Code, text: &'static str) -> Vec<Cause> {
@@ -408,6 +410,48 @@ fn a_request_that_cannot_be_encoded() {
 }
 
 #[test]
+fn a_request_that_is_too_large_for_a_conversation_that_has_begun() {
+    let server = Running::start();
+    let (target, address) = (server.target.clone(), server.address());
+    on_both(move || {
+        let (mut caller, address) = (caller(&target), address.clone());
+        caller.max_encoding_message_size(10);
+        async move {
+            let (sender, words) = stream::channel(1);
+            let mut answers = caller.bidi(CHAT, Text::new(), Request::new(words)).await.unwrap().into_inner();
+            sender.send("a".to_owned()).await.unwrap();
+            assert_eq!(answers.message().await.unwrap().as_deref(), Some("A"));
+            sender.send("0123456789".to_owned()).await.unwrap();
+            let status = soon(async move { answers.message().await }).await.unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let text = format!("the request is too large (endpoint {address}, after …)");
+            assert!(told(&status).starts_with(&text), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::RequestTooLarge));
+        }
+    });
+}
+
+#[test]
+fn a_request_that_is_too_large_for_a_stream_that_is_not_kept() {
+    let server = Running::start();
+    let (target, address) = (server.target.clone(), server.address());
+    on_both(move || {
+        let (mut caller, address) =
+            (caller_with(Channel::builder(&target).retry_buffer_bytes(0)), address.clone());
+        caller.max_encoding_message_size(10);
+        async move {
+            let words = Request::new(stream::iter(["a", "0123456789"].map(str::to_owned)));
+            let call = async move { caller.client_streaming(JOIN, Text::new(), words).await };
+            let status = soon(call).await.unwrap_err();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            let text = format!("the request is too large (endpoint {address}, after …)");
+            assert!(told(&status).starts_with(&text), "{status}");
+            assert!(matches!(failure(&status).cause, Cause::RequestTooLarge));
+        }
+    });
+}
+
+#[test]
 fn a_deadline_that_is_over_says_where() {
     // `cancel.rs` has the other places.
     fails_with(
@@ -481,8 +525,7 @@ fn every_cause_and_every_place_has_a_test() {
     let untested = |kind: &str, names: &[&'static str]| -> Vec<&'static str> {
         names.iter().filter(|name| tests_with(&format!("{kind}::{name}")).is_empty()).copied().collect()
     };
-    // Of a call whose session has forgotten it: only a fault of ours could do that.
-    assert_eq!(untested("Cause", &causes), ["Cancelled"], "causes without a test");
+    assert_eq!(untested("Cause", &causes), [""; 0], "causes without a test");
     let places = variants("Place");
     assert_eq!(places.len(), 5, "{places:?}");
     assert_eq!(untested("Place", &places), [""; 0], "places without a test");

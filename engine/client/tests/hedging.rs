@@ -341,3 +341,20 @@ fn the_deadline_is_the_calls_and_not_each_copys() {
         },
     );
 }
+
+#[test]
+fn no_copy_goes_out_after_the_deadline() {
+    let counting = Counting::start(|_, _, _| ());
+    with_peer(
+        &counting,
+        |builder| {
+            builder.default_service_config(policy(5, NEVER).replace("UNAVAILABLE", "DEADLINE_EXCEEDED"))
+        },
+        |caller, _| async move {
+            let mut request = Request::new("hello".to_owned());
+            request.set_timeout(Duration::from_millis(50));
+            let status = caller.unary(ECHO, Text::new(), request).await.unwrap_err();
+            assert_eq!((status.code(), failure(&status).attempt), (Code::DeadlineExceeded, 1));
+        },
+    );
+}

@@ -6,10 +6,11 @@ mod support;
 use std::time::Duration;
 
 use corelane_call::{Code, Request, Status, stream};
-use corelane_client::{Caller, Cause, Channel};
+use corelane_client::{Caller, Cause, Channel, Idempotency};
+use corelane_policy::cache::CacheConfig;
 use corelane_policy::resilience::RateLimitConfig;
 use support::counting::{Counting, with_peer};
-use support::{CHAT, JOIN, Running, SPLIT, Text, caller_with, failure, on_both, run, say, told};
+use support::{CHAT, ECHO, JOIN, Running, SPLIT, Text, caller_with, failure, on_both, run, say, told};
 
 /// So many calls, and then none for longer than any test.
 fn only(calls: u32) -> RateLimitConfig {
@@ -122,6 +123,24 @@ fn there_is_room_again_when_the_failure_said_so() {
                 corelane_runtime::sleep(retry_after).await;
                 // Nobody else calls: whoever has waited for so long is let out.
                 assert_eq!(say(&caller, "hello").await.unwrap(), "hello");
+            }
+        }
+    });
+}
+
+#[test]
+fn responses_that_are_kept_cost_nothing() {
+    let server = Running::start();
+    let target = server.target.clone();
+    on_both(move || {
+        let builder = Channel::builder(&target).rate_limit(only(1)).response_cache(CacheConfig::default());
+        let caller = caller_with(builder);
+        async move {
+            let get = ECHO.with_idempotency(Idempotency::NoSideEffects);
+            for _ in 0..3 {
+                // Only the first goes out.
+                let request = Request::new("hello".to_owned());
+                assert_eq!(caller.unary(get, Text::new(), request).await.unwrap().into_inner(), "hello");
             }
         }
     });

@@ -1,5 +1,7 @@
 //! One request, sent in copies that do not wait for one another to fail (gRFC A6). The first good answer counts, and the other
 //! copies are cancelled.
+//!
+//! Does not: hedge streams. Each copy would have to be kept until one of them is chosen.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -103,6 +105,11 @@ impl<'a> Hedged<'a> {
                 Poll::Ready(Err(failed)) => failed,
             };
             drop(self.copies.swap_remove(index));
+            if now() >= plan.deadline {
+                // Whatever the policy says of the code: nothing can be answered in time any more.
+                self.copies.clear();
+                return Poll::Ready(Err(failed.into_status(None)));
+            }
             match self.state.on_attempt_failed(&failed.as_policy(Committed::No), now(), throttle) {
                 AfterFailure::Continue => self.last = Some(failed),
                 AfterFailure::TransparentRetry => {

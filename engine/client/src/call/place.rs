@@ -42,16 +42,22 @@ impl Placed {
     }
 }
 
+impl Placed {
+    /// What is to be thought of the endpoint if the call has not ended when it is given up.
+    pub(crate) fn judge(&mut self, code: Code) {
+        self.code = Some(code);
+    }
+}
+
 impl Drop for Placed {
     #[inline]
     fn drop(&mut self) {
         let now = now();
-        if !self.settled {
-            let ended = ClientSession::release(&self.link, self.key);
-            self.code = ended.map(|(code, trailers)| {
-                self.local.answered(&self.pool, &trailers);
-                code
-            });
+        if !self.settled
+            && let Some((code, trailers)) = ClientSession::release(&self.link, self.key)
+        {
+            self.local.answered(&self.pool, &trailers);
+            self.code = Some(code);
         }
         self.local.finished(now, self.pool.key);
         if let Some(watch) = self.watch.take() {
@@ -113,7 +119,15 @@ pub(crate) fn place_at_once<'a>(
     avoid: &'a [EndpointKey],
     open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
 ) -> Result<Result<Placed, Line<'a>>, Failure> {
-    let mut search = Search { plan, attempt, avoid, blocked: Vec::new(), turn: Called(None), line: None };
+    let mut search = Search {
+        plan,
+        attempt,
+        avoid,
+        blocked: Vec::new(),
+        retry_after: None,
+        turn: Called(None),
+        line: None,
+    };
     Ok(match search.step(open)? {
         Step::Placed(placed) => Ok(placed),
         Step::Wait(wait) => Err(Line { search, wait }),
@@ -125,8 +139,10 @@ struct Search<'a> {
     plan: &'a Plan,
     attempt: u32,
     avoid: &'a [EndpointKey],
-    /// Endpoints whose breakers are open, and those to be avoided; empty while none is.
+    /// Those to be avoided, and behind them the endpoints whose breakers are open; empty while none is.
     blocked: Vec<EndpointKey>,
+    /// When the first of those breakers lets a call through, as far as that is known.
+    retry_after: Option<Duration>,
     turn: Called,
     /// In whose line it waits.
     line: Option<Rc<Pool>>,
@@ -189,10 +205,15 @@ impl Search<'_> {
                 }
                 Picked::Wait | Picked::Failed(..) => return self.join(&plan.local.waiting),
             };
+            if self.blocked.get(self.avoid.len()..).is_some_and(|open| open.contains(&pool.key)) {
+                // No other endpoint is left.
+                let cause = Cause::BreakerOpen { retry_after: self.retry_after };
+                return Err(plan.failure(cause, Some(pool.name.clone()), self.attempt));
+            }
             let watch = match plan.local.admit(&pool, plan.path(), now) {
                 Ok(watch) => watch,
                 Err(retry_after) => {
-                    self.block(&pool, retry_after)?;
+                    self.block(&pool, retry_after);
                     continue;
                 }
             };
@@ -224,17 +245,12 @@ impl Search<'_> {
 
     /// The breaker of the method is open there.
     #[cold]
-    fn block(&mut self, pool: &Pool, retry_after: Duration) -> Result<(), Failure> {
-        if self.blocked.contains(&pool.key) {
-            // No other endpoint is left.
-            let cause = Cause::BreakerOpen { retry_after };
-            return Err(self.plan.failure(cause, Some(pool.name.clone()), self.attempt));
-        }
+    fn block(&mut self, pool: &Pool, retry_after: Option<Duration>) {
         if self.blocked.is_empty() {
             self.blocked.extend(self.avoid);
         }
         self.blocked.push(pool.key);
-        Ok(())
+        self.retry_after = [self.retry_after, retry_after].into_iter().flatten().min();
     }
 }
 

@@ -12,13 +12,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use corelane_call::message::encode_message;
-use corelane_call::{Codec, CompressionSwitch, Encoding, Status, Stream};
+use corelane_call::{Codec, CompressionSwitch, Encoding, Stream};
 use corelane_memory::Key;
 use corelane_policy::resilience::Committed;
 use corelane_runtime::spawn_local;
 use corelane_wire::frame::EndStream;
 
+use super::unary::cause_of;
 use crate::Cause;
+use crate::end::Lost;
 use crate::session::{ClientLink, Room};
 
 /// Messages that are sent in one turn before others have theirs.
@@ -41,7 +43,6 @@ pub(crate) struct Feed {
     /// The target has ended.
     over: Cell<bool>,
     ended: Cell<bool>,
-    failure: RefCell<Option<Status>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -63,7 +64,6 @@ impl Feed {
             closed: Cell::new(false),
             over: Cell::new(false),
             ended: Cell::new(false),
-            failure: RefCell::default(),
             waker: RefCell::default(),
         });
         let mut pump = Pump { feed: feed.clone(), requests: Box::pin(requests), codec, packing };
@@ -99,11 +99,6 @@ impl Feed {
     /// them must hear of it though nobody has read the end of the answers yet.
     fn is_done(&self) -> bool {
         self.ended.get() || self.over.get() && self.committed.get()
-    }
-
-    /// Why a request could not be sent.
-    pub(crate) fn failure(&self) -> Option<Status> {
-        self.failure.borrow_mut().take()
     }
 
     /// Nothing more is to be sent.
@@ -248,11 +243,11 @@ where
             encode_message(&self.codec, request, encoding, max, &mut bytes).map(|()| self.feed.keep(bytes))
         };
         if let Err(status) = sent {
-            *self.feed.failure.borrow_mut() = Some(status);
             self.feed.ended.set(true);
             // Another attempt would wait for requests that nobody sends.
             self.feed.committed.set(true);
-            link.with(|session, io| session.abort(io, key, Cause::Encode));
+            let lost = Lost { status: Some(status.clone()), ..Lost::new(cause_of(&status)) };
+            link.with(|session, io| session.abort(io, key, lost));
         }
     }
 }
@@ -267,7 +262,7 @@ impl<C, S> Drop for Pump<C, S> {
         }
         let target = self.feed.target.take();
         if let Some((link, key)) = target.filter(|_| unfinished) {
-            link.with(|session, io| session.abort(io, key, Cause::RequestStream));
+            link.with(|session, io| session.abort(io, key, Lost::new(Cause::RequestStream)));
         }
     }
 }

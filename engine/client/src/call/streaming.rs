@@ -10,16 +10,18 @@ use corelane_call::{
 };
 use corelane_policy::balance::EndpointKey;
 use corelane_policy::resilience::{Committed, RetryState};
+use corelane_wire::Instant;
 use corelane_wire::connection::StreamKey;
 use corelane_wire::frame::EndStream;
 
 use super::place::{Placed, place};
 use super::plan::Plan;
 use super::pump::{Feed, Packing};
-use super::unary::{Failed, check, decode, succeeded, unsendable, until_next};
+use super::unary::{Failed, check, decode, succeeded, too_late, unsendable, until_next};
 use crate::Cause;
-use crate::end::{End, Outcome};
+use crate::end::Outcome;
 use crate::session::{ClientLink, ClientSession, Opening, Origin};
+use crate::time::by;
 
 /// What is sent.
 pub(crate) enum Requests<'a, M> {
@@ -71,11 +73,11 @@ pub(crate) async fn one_of_many<C: Codec>(
         let mut placed = open(&plan, number, previous, avoid, None, &requests, codec).await?;
         feed.aim(placed.link.clone(), placed.key);
         let key = placed.key;
-        let outcome = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx))).await;
+        let outcome = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx)));
+        let Some(outcome) = in_time(&plan, outcome).await else {
+            return Err(too_late(&plan, &mut placed, number));
+        };
         placed.settle(Some(outcome.end.code()));
-        if let (End::Lost(_), Some(status)) = (&outcome.end, feed.failure()) {
-            return Err(unsendable(&plan, &placed, status, number));
-        }
         plan.local.answered(&placed.pool, &outcome.trailers);
         check(&plan, outcome, &placed.pool, number)
     })
@@ -100,23 +102,18 @@ pub(crate) async fn many<C: Codec>(
         if let Requests::Many(feed) = &requests {
             feed.aim(placed.link.clone(), key);
         }
-        match poll_fn(|cx| placed.link.session(|session| session.poll_head(key, cx))).await {
-            Ok((encoding, metadata)) => {
+        let head = poll_fn(|cx| placed.link.session(|session| session.poll_head(key, cx)));
+        match in_time(&plan, head).await {
+            None => Err(too_late(&plan, &mut placed, number)),
+            Some(Ok((encoding, metadata))) => {
                 reader.attach(&plan, placed, &requests);
                 let parts = ReplyParts { metadata, ..ReplyParts::default() };
                 let messages = Streaming::new(codec.clone(), inbound, encoding, plan.receive_max);
                 Ok(Response::from_reply(parts, messages))
             }
-            Err(outcome) => {
+            Some(Err(outcome)) => {
                 placed.settle(Some(outcome.end.code()));
-                let failure = match &requests {
-                    Requests::Many(feed) => feed.failure(),
-                    Requests::One(_) => None,
-                };
-                Err(match failure {
-                    Some(status) => unsendable(&plan, &placed, status, number),
-                    None => ended(&plan, &placed, outcome, number),
-                })
+                Err(ended(&plan, &placed, outcome, number))
             }
         }
     })
@@ -126,6 +123,11 @@ pub(crate) async fn many<C: Codec>(
         std::mem::forget(fed.take());
     }
     opened
+}
+
+/// What an attempt waits for, as long as it may (`perAttemptRecvTimeout`).
+async fn in_time<T>(plan: &Plan, answer: impl Future<Output = T>) -> Option<T> {
+    by(plan.attempt_deadline().unwrap_or(Instant::MAX), answer).await
 }
 
 /// Makes attempts until one succeeds or no further one is allowed.

@@ -83,7 +83,6 @@ pub(crate) async fn unary<C: Codec>(
     codec: &C,
     message: &C::Encode,
 ) -> Result<Response<C::Decode>, Status> {
-    plan.check_rate()?;
     if let Some(cache) =
         plan.local.cache.as_ref().filter(|_| plan.idempotency() == Idempotency::NoSideEffects)
     {
@@ -95,6 +94,7 @@ pub(crate) async fn unary<C: Codec>(
 
 /// Makes the call, with as many attempts as its policy allows.
 pub(crate) async fn fetch<C: Codec>(plan: &Plan, codec: &C, message: &C::Encode) -> Result<Got, Status> {
+    plan.check_rate()?;
     if let Some(policy) = plan.hedging() {
         let got = Box::pin(hedged::fetch(plan, policy, codec, message)).await?;
         succeeded(plan);
@@ -147,6 +147,8 @@ pub(crate) async fn until_next(
     match decide(plan, retries, &failed, committed) {
         Decision::Fail(stop) => Err(failed.into_status(Some(stop))),
         Decision::TransparentRetry => Ok(()),
+        // Whatever the policy says of the code: nothing can be answered in time any more.
+        Decision::Retry { .. } if now() >= plan.deadline => Err(failed.into_status(None)),
         Decision::Retry { after } => {
             avoid.extend(failed.endpoint);
             let until = now() + after;
@@ -223,13 +225,18 @@ pub(crate) async fn attempt<C: Codec>(
         None => Some(answer.await),
         Some(deadline) => Box::pin(by(deadline, answer)).await,
     };
-    let Some(outcome) = outcome else {
-        let failure = plan.failure(Cause::Deadline(Place::Attempt), Some(placed.pool.name.clone()), number);
-        return Err(Failed { endpoint: Some(placed.pool.key), ..Failed::here(failure, None) });
-    };
+    let Some(outcome) = outcome else { return Err(too_late(plan, &mut placed, number)) };
     placed.settle(Some(outcome.end.code()));
     plan.local.answered(&placed.pool, &outcome.trailers);
     check(plan, outcome, &placed.pool, number)
+}
+
+/// An attempt whose own time is over (`perAttemptRecvTimeout`): its endpoint is to blame for that.
+#[cold]
+pub(crate) fn too_late(plan: &Plan, placed: &mut Placed, number: u32) -> Failed {
+    placed.judge(Code::DeadlineExceeded);
+    let failure = plan.failure(Cause::Deadline(Place::Attempt), Some(placed.pool.name.clone()), number);
+    Failed { endpoint: Some(placed.pool.key), ..Failed::here(failure, None) }
 }
 
 /// Why a request cannot be sent.
@@ -260,7 +267,7 @@ pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32)
             }
             (Cause::Server, Some(status), Reach::MaybeExecuted)
         }
-        End::Lost(lost) => (lost.cause, None, lost.reach),
+        End::Lost(lost) => (lost.cause, lost.status, lost.reach),
     };
     let failure = plan.failure(cause, Some(pool.name.clone()), number);
     Err(Failed { failure, status, reach, endpoint: Some(pool.key), begun })

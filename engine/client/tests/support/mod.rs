@@ -279,6 +279,16 @@ pub(crate) async fn repeated<T>(what: &str, mut attempt: impl AsyncFnMut() -> Op
     }
 }
 
+/// What `future` comes to, which must not take long: what may hang is run so.
+pub(crate) async fn soon<T: 'static>(future: impl Future<Output = T> + 'static) -> T {
+    let (done, outcome) = std::sync::mpsc::channel();
+    corelane_runtime::spawn_local(async move {
+        // Nobody may wait for it any more.
+        let _ = done.send(future.await);
+    });
+    received("the future", || outcome.try_recv().ok()).await
+}
+
 /// `future`, polled once: it must not be done with that.
 pub(crate) async fn begin<F: Future>(future: F) -> Pin<Box<F>> {
     let mut future = Box::pin(future);

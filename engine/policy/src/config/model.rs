@@ -67,6 +67,8 @@ pub struct RetryPolicy {
 }
 
 /// Attempts that are sent without waiting for the ones before to fail (gRFC A6, `hedgingPolicy`).
+///
+/// The client hedges unary calls. A call with a stream in either direction is made once, as without a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HedgingPolicy {
     /// Attempts in all, the first included; at least 2, and at most 5 are made.

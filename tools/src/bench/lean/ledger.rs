@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use corelane_wire::grpc::timeout;
-use corelane_wire::{FieldList, Name};
+use corelane_wire::{FieldList, Name, hpack};
 
 use crate::bench::drive::Lane;
 use crate::bench::recorder::{Call, Failure, Recorder, Traffic};
@@ -25,7 +25,7 @@ const USER_AGENT: &str = concat!("grpc-rust-corelane-bench/", env!("CARGO_PKG_VE
 /// What every call is made of.
 #[derive(Clone)]
 pub(super) struct Template {
-    pub(super) head: FieldList,
+    pub(super) head: hpack::Template,
     /// The message with its prefix.
     pub(super) request: Vec<u8>,
     /// Of the message without its prefix.
@@ -55,7 +55,7 @@ impl Template {
         request.extend_from_slice(&length.to_be_bytes());
         request.extend_from_slice(&spec.request);
         let (deadline, answer) = (spec.deadline, spec.answer.clone());
-        Template { head, request, request_bytes: length.into(), deadline, answer }
+        Template { head: head.into(), request, request_bytes: length.into(), deadline, answer }
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
     /// A ledger whose run of so many calls has begun at 0.
     fn begun(pace: Pace, calls: u64) -> Ledger {
         let template = Template {
-            head: FieldList::new(),
+            head: FieldList::new().into(),
             request: Vec::new(),
             request_bytes: 0,
             deadline: None,

@@ -40,7 +40,8 @@ pub struct SlowCalls {
 pub struct BreakerConfig {
     /// Opens after so many failures in a row, whatever the window holds.
     pub consecutive_failures: Option<u32>,
-    /// Opens at this share of failures, 1 to 100.
+    /// Opens at this share of failures, 1 to 100. Shares are judged when a call ends that failed or was slow: no good call opens a
+    /// breaker.
     pub failure_rate_percent: Option<u32>,
     /// Opens at a share of slow calls.
     pub slow_calls: Option<SlowCalls>,
