@@ -27,14 +27,16 @@ impl Balancer for LeastRequest {
         if ready_count == 0 {
             return view.none_ready();
         }
-        let draw = |view: &mut View| {
-            let at = view.rng().usize(..ready_count);
-            let key = view.ready()[at];
+        // One number makes two draws, which are uneven by no more than the number of endpoints in 2^32.
+        let draw = |view: &mut View, word: u64| {
+            let key = view.ready()[(((word & u64::from(u32::MAX)) * ready_count as u64) >> 32) as usize];
             (view.load(key), key)
         };
-        let mut best = draw(view);
-        for _ in 1..self.choice_count {
-            let other = draw(view);
+        let mut word = view.rng().u64(..);
+        let mut best = draw(view, word);
+        for choice in 1..self.choice_count {
+            word = if choice % 2 == 0 { view.rng().u64(..) } else { word >> 32 };
+            let other = draw(view, word);
             if other.0 < best.0 {
                 best = other;
             }

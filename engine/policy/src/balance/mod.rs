@@ -54,7 +54,7 @@
 //! assert_eq!(six(weighted, None), "bccbcb");
 //! assert_eq!(six(BalancerConfig::Random, None), "ccacac");
 //! assert_eq!(six(BalancerConfig::WeightedRandom, None), "ccacbc");
-//! assert_eq!(six(BalancerConfig::LeastRequest { choice_count: 2 }, None), "caabac");
+//! assert_eq!(six(BalancerConfig::LeastRequest { choice_count: 2 }, None), "aaaacb");
 //! let ring = BalancerConfig::RingHash { min_ring_size: 1024, max_ring_size: 4096, request_hash_header: None };
 //! assert_eq!(six(ring, Some(hash_of(b"user 7"))), "cccccc");
 //! assert_eq!(six(BalancerConfig::CoreLocal, None), "bbbbbb");
