@@ -22,6 +22,16 @@ impl End {
             End::Lost(lost) => lost.cause.code().unwrap_or(Code::Unknown),
         }
     }
+
+    /// The code, if it says anything about the endpoint: what cannot be sent is no fault of its.
+    pub(crate) fn verdict(&self) -> Option<Code> {
+        match self {
+            End::Lost(Lost {
+                cause: Cause::Encode | Cause::RequestTooLarge | Cause::RequestStream, ..
+            }) => None,
+            _ => Some(self.code()),
+        }
+    }
 }
 
 /// A call that got no status from the server.
@@ -66,7 +76,9 @@ impl Outcome {
     /// Of a call that nobody knows: its session has forgotten it.
     pub(crate) fn gone() -> Outcome {
         Outcome {
-            end: End::Lost(Lost::new(Cause::Cancelled)),
+            end: End::Lost(Lost::new(Cause::ConnectionLost {
+                reason: "it knows nothing of the call".into(),
+            })),
             begun: Begun::No,
             encoding: Encoding::Identity,
             metadata: Metadata::new(),

@@ -66,12 +66,17 @@ pub(crate) struct Pool {
     address: Address,
     local: Weak<Local>,
     state: Cell<Readiness>,
+    /// Those that take calls.
     links: RefCell<Vec<Pooled>>,
+    /// Those, and the ones whose endpoint says that it does not serve.
+    watched: RefCell<Vec<Pooled>>,
     /// Where the last call went.
     preferred: Cell<usize>,
     dialing: Cell<usize>,
     backoff: RefCell<Backoff>,
-    /// When it may grow again: later after each connection more that could not be made.
+    /// As `backoff`, for connections beyond the first.
+    growth: RefCell<Backoff>,
+    /// When it may grow again.
     grow_after: Cell<Instant>,
     /// Why the last attempt failed.
     failure: RefCell<Option<Cause>>,
@@ -103,7 +108,7 @@ pub(crate) enum Taken<T> {
 
 impl Pool {
     pub(crate) fn new(local: &Rc<Local>, key: EndpointKey, name: Arc<str>, address: Address) -> Rc<Pool> {
-        let backoff = Backoff::new(local.shared.options.backoff).expect("the builder has checked it");
+        let backoff = || Backoff::new(local.shared.options.backoff).expect("the builder has checked it");
         Rc::new(Pool {
             key,
             name,
@@ -111,9 +116,11 @@ impl Pool {
             local: Rc::downgrade(local),
             state: Cell::new(Readiness::Idle),
             links: RefCell::default(),
+            watched: RefCell::default(),
             preferred: Cell::new(0),
             dialing: Cell::new(0),
-            backoff: RefCell::new(backoff),
+            backoff: RefCell::new(backoff()),
+            growth: RefCell::new(backoff()),
             grow_after: Cell::new(Instant::from_nanos(0)),
             failure: RefCell::default(),
             waiters: Rc::default(),
@@ -239,7 +246,7 @@ impl Pool {
 
     fn may_grow(&self) -> bool {
         let is_below_max =
-            |local: Rc<Local>| self.links.borrow().len() < local.shared.options.connections_max;
+            |local: Rc<Local>| self.watched.borrow().len() < local.shared.options.connections_max;
         self.dialing.get() == 0
             && self.local.upgrade().is_some_and(is_below_max)
             && now() >= self.grow_after.get()
@@ -261,14 +268,12 @@ impl Pool {
             match purpose {
                 Purpose::First => Pool::dial_until_ready(pool).await,
                 Purpose::More => {
-                    let began = now();
+                    let (began, Some(plan)) = (now(), pool.upgrade().map(|pool| pool.plan.get())) else {
+                        return;
+                    };
                     match Pool::dial_once(&pool).await {
                         Some(made) => Pool::watch(pool, made).await,
-                        None => {
-                            if let Some(pool) = pool.upgrade() {
-                                pool.growth_failed(began);
-                            }
-                        }
+                        None => Pool::grow_later(pool, plan, began).await,
                     }
                 }
             }
@@ -304,11 +309,21 @@ impl Pool {
         Some((began + pause).max(now()))
     }
 
-    /// Notes that the attempt at one more connection has failed. Its endpoint serves on: only the growth pauses.
-    fn growth_failed(&self, began: Instant) {
-        if let Some(local) = self.local.upgrade() {
-            let pause = self.backoff.borrow_mut().next(&mut local.rng.borrow_mut());
-            self.grow_after.set(began + pause);
+    /// After an attempt at one more connection, begun then, that has failed: growth pauses, and nothing else. Who still waits in
+    /// line behind the pause may need it.
+    async fn grow_later(weak: Weak<Pool>, plan: u64, began: Instant) {
+        let is_wanted = |pool: &Rc<Pool>| pool.plan.get() == plan;
+        let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
+        let Some(local) = pool.local.upgrade() else { return };
+        let pause = pool.growth.borrow_mut().next(&mut local.rng.borrow_mut());
+        let until = began + pause;
+        pool.grow_after.set(until);
+        drop((pool, local));
+        sleep_until(until).await;
+        if let Some(pool) = weak.upgrade().filter(is_wanted)
+            && !pool.waiters.is_empty()
+        {
+            pool.grow();
         }
     }
 
@@ -350,7 +365,9 @@ impl Pool {
             Err(cause) => {
                 tracing::debug!(endpoint = %pool.name, %cause, "cannot connect");
                 pool.failed.set(pool.failed.get() + 1);
-                *pool.failure.borrow_mut() = Some(cause);
+                if pool.links.borrow().is_empty() {
+                    *pool.failure.borrow_mut() = Some(cause);
+                }
                 None
             }
         }
@@ -367,6 +384,9 @@ impl Pool {
             }
             (local.shared.clone(), local.health_service())
         };
+        if let Some(pool) = weak.upgrade() {
+            pool.watched.borrow_mut().push(made.clone());
+        }
         let phase = match service {
             None => {
                 let Some(pool) = weak.upgrade() else { return close(&made) };
@@ -376,7 +396,7 @@ impl Pool {
             }
             Some(service) => Pool::watch_health(&weak, &made, &shared, service).await,
         };
-        let Some(pool) = weak.upgrade() else { return };
+        let Some(pool) = weak.upgrade() else { return close(&made) };
         pool.remove(&made, phase);
     }
 
@@ -419,6 +439,8 @@ impl Pool {
         }
         self.opened.set(self.opened.get() + 1);
         self.backoff.borrow_mut().reset();
+        self.growth.borrow_mut().reset();
+        self.grow_after.set(Instant::from_nanos(0));
         *self.failure.borrow_mut() = None;
         let room = made.link.wire(Connection::open_capacity).unwrap_or(0);
         let standing = made.standing.clone();
@@ -428,7 +450,9 @@ impl Pool {
     }
 
     fn remove(self: &Rc<Self>, gone: &Pooled, phase: Phase) {
-        self.links.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &gone.standing));
+        for list in [&self.links, &self.watched] {
+            list.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &gone.standing));
+        }
         let Some(local) = self.local.upgrade() else { return };
         if gone.standing.pinged_too_much() {
             local.shared.ping_less();
@@ -472,8 +496,9 @@ impl Pool {
     pub(crate) fn rest(&self) {
         self.plan.set(self.plan.get() + 1);
         self.seeking.set(false);
-        let links = std::mem::take(&mut *self.links.borrow_mut());
-        links.iter().for_each(close);
+        self.links.borrow_mut().clear();
+        let watched = self.watched.borrow().clone();
+        watched.iter().for_each(close);
         if self.state.get() != Readiness::Idle {
             self.set_state(Readiness::Idle);
         }

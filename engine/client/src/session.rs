@@ -194,7 +194,7 @@ impl ClientSession {
     /// Sends a message: `encode` appends it, prefix included.
     ///
     /// # Errors
-    /// What `encode` says: nothing was sent then, and the call is to be ended. `Ok` also where the call had ended before.
+    /// What `encode` says: no message was sent then, and the call is to be ended. `Ok` also where the call had ended before.
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -283,9 +283,9 @@ impl ClientSession {
         Poll::Ready(Ok((call.encoding, metadata)))
     }
 
-    /// The caller is done with a call: its stream ends if it has not.
-    pub(crate) fn give_up(&mut self, io: &mut Io<'_>, key: Key) {
-        let Some(call) = self.calls.remove(key) else { return };
+    /// The caller is done with a call: its stream ends if it has not. How it ended, and the trailers, if it has.
+    pub(crate) fn give_up(&mut self, io: &mut Io<'_>, key: Key) -> Option<(End, Metadata)> {
+        let call = self.calls.remove(key)?;
         if let Some(stream) = io.wire.stream(call.stream) {
             stream.reset(ErrorCode::CANCEL);
         }
@@ -295,6 +295,7 @@ impl ClientSession {
         if call.end.is_none() {
             self.closed_one(io);
         }
+        Some((call.end?, call.trailers))
     }
 
     /// Ends a call that has not ended, for a reason of its caller's side.
@@ -311,17 +312,12 @@ impl ClientSession {
         }
     }
 
-    /// The caller is done with a call, ended or not; how it ended, and the trailers, if it has.
-    pub(crate) fn release(link: &ClientLink, key: Key) -> Option<(Code, Metadata)> {
-        let ended = link.session(|session| {
-            let call = session.calls.get_mut(key)?;
-            let code = call.end.as_ref()?.code();
-            Some((code, std::mem::take(&mut call.trailers)))
-        });
-        if link.with(|session, io| session.give_up(io, key)).is_none() {
-            link.session(|session| session.calls.remove(key));
-        }
-        ended
+    /// As `give_up`, whether the connection lives or not.
+    pub(crate) fn release(link: &ClientLink, key: Key) -> Option<(End, Metadata)> {
+        link.with(|session, io| session.give_up(io, key)).unwrap_or_else(|| {
+            let call = link.session(|session| session.calls.remove(key))?;
+            Some((call.end?, call.trailers))
+        })
     }
 
     /// The stream of a call.
@@ -449,10 +445,10 @@ impl ClientSession {
                 End::Lost(_) => ErrorCode::CANCEL,
             });
         }
-        for waker in conclude(call, end, io.now) {
-            io.wake_after(waker);
-        }
+        let wakers = conclude(call, end, io.now);
+        // Who waits in line goes first: the caller whose call has ended may have the next one ready.
         self.closed_one(io);
+        wakers.for_each(|waker| io.wake_after(waker));
     }
 
     /// Ends the calls whose deadline is over.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use corelane_call::{Codec, Status};
@@ -16,6 +17,8 @@ use corelane_runtime::{Sleep, now, sleep_until};
 
 use super::plan::Plan;
 use super::unary::{Failed, Got, attempt};
+use crate::Place;
+use crate::error::Failure;
 
 type Copy<'a> = Pin<Box<dyn Future<Output = Result<Got, Failed>> + 'a>>;
 
@@ -62,11 +65,20 @@ impl<'a> Hedged<'a> {
             if let Poll::Ready(ended) = self.poll_copies(plan, send, cx) {
                 return Poll::Ready(ended);
             }
+            if now() >= plan.deadline {
+                // Copies that are under way end by themselves.
+                return if self.copies.is_empty() {
+                    Poll::Ready(Err(self.expired(plan)))
+                } else {
+                    Poll::Pending
+                };
+            }
             match self.state.poll(now(), throttle) {
                 Hedge::Send => {
                     self.copies.push(send(self.state.attempts(), self.state.previous_attempts()));
                 }
                 Hedge::WaitUntil(at) => {
+                    let at = at.min(plan.deadline);
                     let stale = self.alarm.as_ref().is_none_or(|alarm| alarm.deadline() != at);
                     if stale {
                         self.alarm = Some(Box::pin(sleep_until(at)));
@@ -128,7 +140,13 @@ impl<'a> Hedged<'a> {
         self.copies.clear();
         match self.last.take() {
             Some(failed) => failed.into_status(Some(stop)),
-            None => plan.failure(crate::Cause::Cancelled, None, self.state.attempts()).into_status(None),
+            None => self.expired(plan),
         }
+    }
+
+    /// The deadline is over, and no copy is under way.
+    fn expired(&mut self, plan: &Plan) -> Status {
+        let before = self.last.take().map(|failed| Arc::new(failed.failure));
+        Failure { before, ..plan.expired(Place::Backoff, self.state.attempts()) }.into_status(None)
     }
 }

@@ -11,6 +11,7 @@ use corelane_policy::balance::{Call, EndpointKey};
 use corelane_runtime::{Io, now};
 
 use super::plan::Plan;
+use crate::end::End;
 use crate::error::Failure;
 use crate::guard::Watch;
 use crate::local::{Local, Picked};
@@ -36,13 +37,11 @@ pub(crate) struct Placed {
 impl Placed {
     /// The outcome was taken: nothing is left to give up.
     #[inline]
-    pub(crate) fn settle(&mut self, code: Option<Code>) {
+    pub(crate) fn settle(&mut self, end: &End) {
         self.settled = true;
-        self.code = code;
+        self.code = end.verdict();
     }
-}
 
-impl Placed {
     /// What is to be thought of the endpoint if the call has not ended when it is given up.
     pub(crate) fn judge(&mut self, code: Code) {
         self.code = Some(code);
@@ -54,10 +53,10 @@ impl Drop for Placed {
     fn drop(&mut self) {
         let now = now();
         if !self.settled
-            && let Some((code, trailers)) = ClientSession::release(&self.link, self.key)
+            && let Some((end, trailers)) = ClientSession::release(&self.link, self.key)
         {
             self.local.answered(&self.pool, &trailers);
-            self.code = Some(code);
+            self.code = end.verdict();
         }
         self.local.finished(now, self.pool.key);
         if let Some(watch) = self.watch.take() {
@@ -175,6 +174,9 @@ impl Line<'_> {
                 return Err(search.plan.expired(at, search.attempt));
             }
             search.turn.0.clone_from(&search.line);
+            // A breaker may have closed meanwhile.
+            search.blocked.clear();
+            search.retry_after = None;
             match search.step(open)? {
                 Step::Placed(placed) => return Ok(placed),
                 Step::Wait(next) => wait = next,
@@ -227,11 +229,8 @@ impl Search<'_> {
                 let placed = Placed { link, pool, key, local, settled: false, watch, code: None };
                 return Ok(Step::Placed(placed));
             }
+            // Full, or its last connection has just gone: the line hears of either's end.
             plan.local.watched(&pool.name, watch, None, now);
-            if let Taken::None = taken {
-                // Its connection has just gone; the next pick knows.
-                return self.join(&plan.local.waiting);
-            }
             self.turn.use_up();
             let wait = self.join(&pool.waiters);
             self.line = Some(pool);

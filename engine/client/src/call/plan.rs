@@ -180,14 +180,16 @@ impl Plan {
     #[inline]
     pub(crate) fn attempt_deadline(&self) -> Option<Instant> {
         let retry = self.settings.method.as_ref()?.retry.as_ref()?;
-        Some(corelane_runtime::now() + retry.per_attempt_recv_timeout?)
+        let timeout = retry.per_attempt_recv_timeout?;
+        let is_obeyed = self.local.shared.options.retries == Retries::ByPolicy;
+        is_obeyed.then(|| corelane_runtime::now() + timeout)
     }
 
     /// Asks the client's own rate limit.
     #[inline]
     pub(crate) fn check_rate(&self) -> Result<(), Status> {
         let Some(limit) = &self.local.shared.rate_limit else { return Ok(()) };
-        limit.check(self.began).map_err(|retry_after| {
+        limit.check(corelane_runtime::now()).map_err(|retry_after| {
             self.failure(Cause::RateLimited { retry_after }, None, 0).into_status(None)
         })
     }

@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 
 use corelane_call::message::encode_message;
@@ -10,7 +11,6 @@ use corelane_call::{
 };
 use corelane_policy::balance::EndpointKey;
 use corelane_policy::resilience::{Committed, RetryState};
-use corelane_wire::Instant;
 use corelane_wire::connection::StreamKey;
 use corelane_wire::frame::EndStream;
 
@@ -74,10 +74,10 @@ pub(crate) async fn one_of_many<C: Codec>(
         feed.aim(placed.link.clone(), placed.key);
         let key = placed.key;
         let outcome = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx)));
-        let Some(outcome) = in_time(&plan, outcome).await else {
+        let Some(outcome) = in_time(&plan, &requests, outcome).await else {
             return Err(too_late(&plan, &mut placed, number));
         };
-        placed.settle(Some(outcome.end.code()));
+        placed.settle(&outcome.end);
         plan.local.answered(&placed.pool, &outcome.trailers);
         check(&plan, outcome, &placed.pool, number)
     })
@@ -103,7 +103,7 @@ pub(crate) async fn many<C: Codec>(
             feed.aim(placed.link.clone(), key);
         }
         let head = poll_fn(|cx| placed.link.session(|session| session.poll_head(key, cx)));
-        match in_time(&plan, head).await {
+        match in_time(&plan, &requests, head).await {
             None => Err(too_late(&plan, &mut placed, number)),
             Some(Ok((encoding, metadata))) => {
                 reader.attach(&plan, placed, &requests);
@@ -112,7 +112,8 @@ pub(crate) async fn many<C: Codec>(
                 Ok(Response::from_reply(parts, messages))
             }
             Some(Err(outcome)) => {
-                placed.settle(Some(outcome.end.code()));
+                placed.settle(&outcome.end);
+                plan.local.answered(&placed.pool, &outcome.trailers);
                 Err(ended(&plan, &placed, outcome, number))
             }
         }
@@ -125,9 +126,19 @@ pub(crate) async fn many<C: Codec>(
     opened
 }
 
-/// What an attempt waits for, as long as it may (`perAttemptRecvTimeout`).
-async fn in_time<T>(plan: &Plan, answer: impl Future<Output = T>) -> Option<T> {
-    by(plan.attempt_deadline().unwrap_or(Instant::MAX), answer).await
+/// What an attempt waits for, as long as it may (`perAttemptRecvTimeout`). One that cannot be made again, since not all of its
+/// requests are kept, may take its time.
+async fn in_time<M, T>(
+    plan: &Plan,
+    requests: &Requests<'_, M>,
+    answer: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(deadline) = plan.attempt_deadline() else { return Some(answer.await) };
+    let mut answer = pin!(answer);
+    match by(deadline, answer.as_mut()).await {
+        None if requests.committed() == Committed::Yes => Some(answer.await),
+        in_time => in_time,
+    }
 }
 
 /// Makes attempts until one succeeds or no further one is allowed.

@@ -41,7 +41,7 @@ impl Failed {
     /// On this side, with what says why.
     #[cold]
     pub(crate) fn here(failure: Failure, status: Option<Status>) -> Failed {
-        // What fails here once fails here again: no retry can help.
+        // It says nothing about an endpoint.
         Failed { failure, status, reach: Reach::MaybeExecuted, endpoint: None, begun: Begun::No }
     }
 
@@ -226,7 +226,7 @@ pub(crate) async fn attempt<C: Codec>(
         Some(deadline) => Box::pin(by(deadline, answer)).await,
     };
     let Some(outcome) = outcome else { return Err(too_late(plan, &mut placed, number)) };
-    placed.settle(Some(outcome.end.code()));
+    placed.settle(&outcome.end);
     plan.local.answered(&placed.pool, &outcome.trailers);
     check(plan, outcome, &placed.pool, number)
 }
