@@ -5,10 +5,11 @@
 mod peer;
 mod server;
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::peer::{Answer, Peer, goaway, page, reset, success};
 use crate::server::serve;
@@ -159,10 +160,13 @@ fn a_request_that_is_none_is_told_before_the_run() {
 /// Which worker fails first is chance; what is told must not be.
 #[test]
 fn where_nobody_listens_the_reason_is_told_whichever_worker_finds_it() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound, so that no other test gets the port, and not listening.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = bound.local_addr().unwrap().as_socket().unwrap();
     for words in ["--workers 2 -c 2", "--workers 2 -c 2 --kind chat"] {
         for _ in 0..5 {
-            let reason = refusal(&free.to_string(), words);
+            let reason = refusal(&address.to_string(), words);
             assert!(reason.contains("Connection refused"), "{reason}");
         }
     }
