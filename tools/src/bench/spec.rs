@@ -106,6 +106,9 @@ impl Spec {
                 "--messages is for a METHOD that takes a stream, and this one takes one message".to_owned()
             );
         }
+        if u32::try_from(request.len()).is_err() {
+            return Err(format!("a request of {} bytes: a message has less than 4 GiB", request.len()));
+        }
         let mut metadata = Metadata::new();
         options.metadata.iter().for_each(|entry| entry.append_to(&mut metadata));
         Ok(Spec {

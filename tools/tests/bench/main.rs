@@ -164,10 +164,18 @@ fn where_nobody_listens_the_reason_is_told_whichever_worker_finds_it() {
     let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = bound.local_addr().unwrap().as_socket().unwrap();
-    for words in ["--workers 2 -c 2", "--workers 2 -c 2 --kind chat"] {
+    let refused = "Connection refused (os error 111)";
+    for (words, wanted) in [
+        ("--workers 2 -c 2", format!("error: cannot connect to {address}: {address}: {refused}\n")),
+        (
+            "--workers 2 -c 2 --kind chat",
+            format!("error: UNAVAILABLE: cannot connect: {refused} (endpoint {address}"),
+        ),
+    ] {
         for _ in 0..5 {
             let reason = refusal(&address.to_string(), words);
-            assert!(reason.contains("Connection refused"), "{reason}");
+            // How long it took is in the text, too.
+            assert_eq!(reason.split(", after ").next(), Some(&*wanted));
         }
     }
 }
@@ -209,11 +217,39 @@ fn what_a_peer_does_wrong_is_sorted_as_a_client_sorts_it() {
 
 #[test]
 fn a_lost_connection_is_made_anew_and_its_calls_have_failed() {
-    for lost in [|_| None, |_| goaway()] as [Answer; 2] {
+    let cases: [(Answer, &str); 2] = [
+        (|_| None, "the peer closed the connection"),
+        (|_| goaway(), "the server went away without having begun"),
+    ];
+    for (lost, text) in cases {
         let peer = Peer::start(lost);
         let figures = figures(&peer.target, "-n 6 -s 2");
         assert_eq!(calls(&figures), [6, 0, 6, 0, 0]);
-        assert_eq!(statuses(&figures)[0].0, "UNAVAILABLE");
+        assert_eq!(statuses(&figures), [("UNAVAILABLE", 6, text)]);
         assert!(peer.connections() >= 3, "{}", peer.connections());
     }
+}
+
+/// As it is due, that is, and not so many for each attempt to connect: that would take minutes here.
+#[test]
+fn what_is_due_once_the_server_is_gone_fails() {
+    let peer = Peer::once(|_| None);
+    let figures = figures(&peer.target, "--rate 1000 -n 200");
+    assert_eq!(calls(&figures), [200, 0, 200, 0, 0]);
+    assert_eq!(
+        (statuses(&figures)[0].0, statuses(&figures).len(), peer.connections()),
+        ("UNAVAILABLE", 1, 1)
+    );
+}
+
+#[test]
+fn a_server_that_allows_fewer_streams_gets_no_more_and_it_is_said() {
+    const WHOLE: &[u8] = &[0, 0, 0, 0, 0];
+    // MAX_CONCURRENT_STREAMS is 2.
+    let peer = Peer::with_settings(&[0, 3, 0, 0, 0, 2], |id| success(id, &[WHOLE]));
+    let output = bench(&peer.target, "-n 50 -s 5 -c 2 --workers 1");
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(calls(&figures), [50, 50, 0, 0, 0]);
+    let note = "the server allows 2 streams on a connection: no more calls are in flight on one, though --streams is 5";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("note: {note}\n"));
 }
