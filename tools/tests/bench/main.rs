@@ -188,6 +188,13 @@ fn a_target_that_is_none_is_told() {
     }
 }
 
+/// Its payload could be as long, with nothing around it.
+#[test]
+fn a_request_that_is_too_long_is_told() {
+    let reason = refusal("127.0.0.1:1", "-n 1 --request-size 4294967295");
+    assert_eq!(reason, "error: a request of 4294967303 bytes is too long: a message has less than 4 GiB\n");
+}
+
 #[test]
 fn what_a_peer_does_wrong_is_sorted_as_a_client_sorts_it() {
     const WHOLE: &[u8] = &[0, 0, 0, 0, 1, 7];

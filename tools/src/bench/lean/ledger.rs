@@ -53,7 +53,7 @@ impl Template {
             head.push_known(Name::GrpcTimeout, &value);
         }
         spec.metadata.append_to(&mut head);
-        let length = u32::try_from(spec.request.len()).expect("a message has less than 4 GiB");
+        let length = u32::try_from(spec.request.len()).expect("the spec has seen to it");
         let mut request = vec![0];
         request.extend_from_slice(&length.to_be_bytes());
         request.extend_from_slice(&spec.request);
