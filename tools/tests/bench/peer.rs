@@ -51,8 +51,8 @@ impl Peer {
         Peer { target, connections, _bound: None }
     }
 
-    /// Listens for one connection only; nobody else gets the port.
-    pub(crate) fn once(answer: Answer) -> Peer {
+    /// Listens for a connection for each of these only; nobody else gets the port.
+    pub(crate) fn of<const N: usize>(answers: [Answer; N]) -> Peer {
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         bound.set_reuse_address(true).unwrap();
         bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -61,11 +61,12 @@ impl Peer {
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         thread::spawn(move || {
-            let (socket, _) = listener.accept().unwrap();
-            // Relaxed: as above.
-            count.fetch_add(1, Ordering::Relaxed);
-            drop(listener);
-            converse(socket, &[], answer)
+            for answer in answers {
+                let (socket, _) = listener.accept().unwrap();
+                // Relaxed: as above.
+                count.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || converse(socket, &[], answer));
+            }
         });
         Peer { target: address.to_string(), connections, _bound: Some(bound) }
     }
