@@ -210,7 +210,7 @@ impl Ledger {
         }
     }
 
-    /// Claims no more, if only the number of calls would end the run and they are not due by time; says whether that is new.
+    /// Claims no more in a closed loop that only its number of calls would end; says whether that is new.
     pub(super) fn give_up(&self) -> bool {
         let is_endless = self.lane.borrow().as_ref().is_some_and(|lane| lane.give_up_ns() == u64::MAX);
         is_endless && self.pace.get() == Pace::Closed && !self.given_up.replace(true)
