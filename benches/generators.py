@@ -18,13 +18,15 @@ import os
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release"
+# Cargo runs in ROOT: a relative directory is meant from there, and an absolute one replaces it.
+PROGRAMS = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target") / "release"
 BUILD = "cargo build --release --locked -p corelane-tools --bin corelane -p corelane-benches --bin bench-peer"
 SHAPES = [(1, 100), (10, 10)]  # connections, streams on each
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -65,13 +67,28 @@ def main():
 def serve(core):
     """Starts the server; it says where it listens."""
     words = ["taskset", "-c", core, PROGRAMS / "bench-peer", "serve", "0"]
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    return server, int(re.search(r":(\d+) ", server.stdout.readline()).group(1))
+    server = start(words)
+    line = server.stdout.readline()
+    port = re.search(r":(\d+) ", line)
+    if port is None:
+        server.kill()
+        sys.exit(f"the server does not say where it listens, but {line!r}; it ended with {server.wait()}: {' '.join(map(str, words))}")
+    return server, int(port.group(1))
+
+
+def start(words):
+    """Starts a program whose output is read here; what it says on stderr is seen."""
+    try:
+        return subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, text=True)
+    except OSError as error:
+        sys.exit(f"cannot run {words[0]}: {error}")
 
 
 def request(size):
-    """A bench.v1.Request that asks for a reply of its own size, with gRPC's prefix."""
-    message = b"\x0a" + varint(size) + bytes(size) + b"\x10" + varint(size)
+    """The bench.v1.Request that `corelane bench` sends: for one reply of its own size; with gRPC's prefix."""
+    message = b"\x18\x01"
+    if size:  # proto3 leaves out what is empty or 0
+        message = b"\x0a" + varint(size) + bytes(size) + b"\x10" + varint(size) + message
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -122,12 +139,13 @@ def compare(clients, connections, streams, options, server):
 
 def run(words, rate, options, server):
     served, begin = cpu_seconds(server), time.monotonic()
-    client = subprocess.Popen(["taskset", "-c", options.client_core, *map(str, words)], stdout=subprocess.PIPE, text=True)
+    client = start(["taskset", "-c", options.client_core, *words])
     output = client.stdout.read()
     _, status, usage = os.wait4(client.pid, 0)
     client.returncode = os.waitstatus_to_exitcode(status)
     busy = (cpu_seconds(server) - served) / (time.monotonic() - begin)
-    assert client.returncode == 0, output
+    if client.returncode:
+        sys.exit(f"{words[0]} ended with {client.returncode}: {output}")
     return Run(rate(output, options.calls), (usage.ru_utime + usage.ru_stime) * 1e6 / options.calls, busy)
 
 

@@ -19,8 +19,8 @@ use corelane_policy::balance::EndpointInfo;
 use corelane_policy::config::{BalancerConfig, ProxyRules};
 use support::peer::Peer;
 use support::{
-    CHAT, ECHO, Running, SPLIT, Text, begin, beside, caller, caller_with, deserted, failure, on_both,
-    received, run, say, short_backoff, told, until,
+    CHAT, Deserted, ECHO, Running, SPLIT, Text, begin, beside, caller, caller_with, deserted, failure,
+    on_both, received, run, say, short_backoff, told, until,
 };
 
 fn friendly() -> Peer {
@@ -59,7 +59,7 @@ fn an_eager_channel_is_ready_when_it_is_there() {
             let address = deserted();
             let refused = Channel::connect(format!("ipv4:{address}")).await.unwrap_err();
             assert_eq!(refused.code(), Code::Unavailable);
-            assert!(told(&refused).contains(&address), "{refused}");
+            assert!(told(&refused).contains(address.address()), "{refused}");
             let invalid = Channel::connect("nowhere:///a").await.unwrap_err();
             assert_eq!(invalid.code(), Code::InvalidArgument);
         }
@@ -73,7 +73,7 @@ fn a_server_that_comes_up_later_is_found_after_a_pause() {
         let channel = Channel::builder(format!("ipv4:{address}")).backoff(short_backoff());
         let caller = caller_with(channel);
         assert_eq!(say(&caller, "hello").await.unwrap_err().code(), Code::Unavailable);
-        let _server = Running::with(&address, |builder| builder, |_| ());
+        let _server = Running::with(&address.free(), |builder| builder, |_| ());
         caller.channel().ready().await.ok();
         until("the server", || caller.channel().state() == ConnectivityState::Ready).await;
         assert_eq!(say(&caller, "hello").await.unwrap(), "hello");
@@ -84,7 +84,8 @@ fn a_server_that_comes_up_later_is_found_after_a_pause() {
 fn calls_fail_at_once_during_the_pause_and_nobody_is_dialed() {
     on_both(|| async {
         // The first pause is a second by default.
-        let caller = caller(&format!("ipv4:{}", deserted()));
+        let address = deserted();
+        let caller = caller(&format!("ipv4:{address}"));
         for _ in 0..100 {
             let status = say(&caller, "hello").await.unwrap_err();
             assert!(matches!(failure(&status).cause, Cause::Connect { .. }));
@@ -136,8 +137,10 @@ fn the_next_address_is_tried_when_the_first_refuses() {
     let server = Running::start();
     let address = server.address();
     on_both(move || {
-        let caller = caller(&format!("ipv4:{},{},{address}", deserted(), deserted()));
+        let dead = [deserted(), deserted()];
+        let caller = caller(&format!("ipv4:{},{},{address}", dead[0], dead[1]));
         async move {
+            let _reserved = dead;
             assert_eq!(say(&caller, "hello").await.unwrap(), "hello");
             let open: Vec<usize> = caller.channel().pools().iter().map(|(_, pool)| pool.open).collect();
             assert_eq!(open, [0, 0, 1]);
@@ -148,7 +151,8 @@ fn the_next_address_is_tried_when_the_first_refuses() {
 #[test]
 fn all_addresses_are_tried_before_a_call_fails() {
     on_both(|| async {
-        let caller = caller(&format!("ipv4:{},{}", deserted(), deserted()));
+        let dead = [deserted(), deserted()];
+        let caller = caller(&format!("ipv4:{},{}", dead[0], dead[1]));
         let status = say(&caller, "hello").await.unwrap_err();
         assert!(matches!(failure(&status).cause, Cause::Connect { .. }));
         let failed: Vec<u64> = caller.channel().pools().iter().map(|(_, pool)| pool.failed).collect();
@@ -207,12 +211,12 @@ fn switching(
     after: &str,
     switch: &Arc<AtomicBool>,
 ) -> impl FnMut() -> Result<Resolved, String> + use<> {
-    let before = [before, &deserted()].map(EndpointInfo::new);
+    let (before, dead) = (EndpointInfo::new(before), deserted());
     let (after, switch) = (EndpointInfo::new(after), switch.clone());
     move || {
         let endpoints = match switch.load(Ordering::SeqCst) {
             true => vec![after.clone()],
-            false => before.to_vec(),
+            false => vec![before.clone(), EndpointInfo::new(dead.address())],
         };
         Ok(Resolved { endpoints, service_config: None })
     }
@@ -397,7 +401,7 @@ fn failing_and_trying_again_are_states_too() {
         channel.wake();
         assert_eq!(channel.state_changed(Idle).await, Connecting);
         assert_eq!(channel.state_changed(Connecting).await, TransientFailure);
-        let _server = Running::with(&address, |builder| builder, |_| ());
+        let _server = Running::with(&address.free(), |builder| builder, |_| ());
         // pick_first stays in TRANSIENT_FAILURE until it is connected.
         assert_eq!(channel.state_changed(TransientFailure).await, Ready);
     });
@@ -461,7 +465,7 @@ fn whoever_waits_for_readiness_outlasts_failures() {
         request.extensions_mut().insert(WaitForReady(false));
         let status = caller.unary(ECHO, Text::new(), request).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
-        let _server = Running::with(&address, |builder| builder, |_| ());
+        let _server = Running::with(&address.free(), |builder| builder, |_| ());
         assert_eq!(received("the answer", || outcome.try_recv().ok()).await.as_deref(), Ok("hello"));
     });
 }
@@ -477,7 +481,7 @@ fn a_service_config_may_have_calls_wait_for_readiness() {
         // Other methods do not.
         let split = caller.server_streaming(SPLIT, Text::new(), Request::new("a".to_owned())).await;
         assert!(matches!(failure(&split.unwrap_err()).cause, Cause::Connect { .. }));
-        let _server = Running::with(&address, |builder| builder, |_| ());
+        let _server = Running::with(&address.free(), |builder| builder, |_| ());
         assert_eq!(waiting.await.unwrap(), "hello");
     });
 }
@@ -515,13 +519,14 @@ fn a_config_that_goes_bad_leaves_the_last_good_one() {
     let address = server.address();
     on_both(move || {
         let asked = Arc::new(AtomicUsize::new(0));
-        let (counter, endpoints) = (asked.clone(), [&*address, &deserted()].map(EndpointInfo::new));
+        let (counter, address, dead) = (asked.clone(), address.clone(), deserted());
         let resolve = move || {
             let good = r#"{"methodConfig": [{"name": [{}], "maxRequestMessageBytes": 10}],
                            "loadBalancingConfig": [{"round_robin": {}}]}"#;
             let config =
                 if counter.fetch_add(1, Ordering::SeqCst) == 0 { good } else { "{\"methodConfig\": 1}" };
-            Ok(Resolved { endpoints: endpoints.to_vec(), service_config: Some(config.to_owned()) })
+            let endpoints = [&*address, dead.address()].map(EndpointInfo::new).to_vec();
+            Ok(Resolved { endpoints, service_config: Some(config.to_owned()) })
         };
         let builder = Channel::builder("dns:///greeter").resolver(resolve).backoff(short_backoff());
         let caller = caller_with(builder.resolve_interval(Duration::ZERO));
@@ -553,10 +558,10 @@ fn names_are_not_resolved_oftener_than_the_interval_says() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = asked.clone();
     run(move || {
-        let endpoints = vec![EndpointInfo::new(deserted())];
+        let dead = deserted();
         let resolve = move || {
             counter.fetch_add(1, Ordering::SeqCst);
-            Ok(Resolved { endpoints: endpoints.clone(), service_config: None })
+            Ok(Resolved { endpoints: vec![EndpointInfo::new(dead.address())], service_config: None })
         };
         let caller =
             caller_with(Channel::builder("dns:///greeter").resolver(resolve).backoff(short_backoff()));
@@ -668,16 +673,17 @@ fn an_endpoint_gets_calls_for_as_long_as_it_says_that_it_serves() {
 #[test]
 fn a_listener_that_is_gone_and_back_keeps_its_endpoint() {
     on_both(|| async {
-        let address = deserted();
-        let first = Running::with(&address, |builder| builder, |_| ());
+        let first = Running::start();
+        let address = first.address();
         let builder = Channel::builder(format!("ipv4:{address}")).backoff(short_backoff());
         let caller = caller_with(builder);
         assert_eq!(say(&caller, "one").await.unwrap(), "one");
         first.handle.shutdown_within(Duration::ZERO);
         caller.channel().state_changed(ConnectivityState::Ready).await;
         drop(first);
+        let gone = received("the port", || Deserted::again(&address)).await;
         assert_eq!(say(&caller, "two").await.unwrap_err().code(), Code::Unavailable);
-        let _second = Running::with(&address, |builder| builder, |_| ());
+        let _second = Running::with(&gone.free(), |builder| builder, |_| ());
         assert_eq!(patient(&caller, "three").await.unwrap(), "three");
     });
 }

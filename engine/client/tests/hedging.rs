@@ -332,8 +332,9 @@ fn the_deadline_is_the_calls_and_not_each_copys() {
         &counting,
         |builder| builder.default_service_config(policy(3, "0s")),
         |caller, attempts| async move {
+            caller.channel().ready().await.unwrap();
             let mut request = Request::new("hello".to_owned());
-            request.set_timeout(Duration::from_millis(50));
+            request.set_timeout(Duration::from_millis(200));
             let status = caller.unary(ECHO, Text::new(), request).await.unwrap_err();
             assert_eq!(status.code(), Code::DeadlineExceeded);
             assert!(matches!(failure(&status).cause, Cause::Deadline(_)), "{status}");
@@ -351,6 +352,7 @@ fn no_copy_goes_out_after_the_deadline() {
             builder.default_service_config(policy(5, NEVER).replace("UNAVAILABLE", "DEADLINE_EXCEEDED"))
         },
         |caller, _| async move {
+            caller.channel().ready().await.unwrap();
             let mut request = Request::new("hello".to_owned());
             request.set_timeout(Duration::from_millis(50));
             let status = caller.unary(ECHO, Text::new(), request).await.unwrap_err();

@@ -30,7 +30,8 @@ pub(crate) struct Bench {
     /// What to call, package.Service/Method; without it the target must serve bench.v1.Bench
     pub(crate) method: Option<MethodPath>,
 
-    /// Calls a second, whatever the server does (open loop); without it each stream waits for its answer (closed loop)
+    /// Calls a second, whatever the server does (open loop), with no more than --connections times --streams in flight; without it
+    /// each stream waits for its answer (closed loop)
     #[arg(long, short = 'r', value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) rate: Option<u64>,
     /// How many calls may be late with --rate before more are given up [default: 100000]
@@ -54,7 +55,7 @@ pub(crate) struct Bench {
     /// For how long to send before measuring
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub(crate) warm_up: Duration,
-    /// How long a call may take
+    /// How long a call may take, from when it is sent
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
 

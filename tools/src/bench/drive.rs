@@ -10,7 +10,7 @@
 //! 3. Make the call, and read the time before and after it.
 //! 4. [`Lane::ended`] with the three times.
 //!
-//! When all slots have ended, or at [`Lane::give_up_ns`], [`Lane::finish`] is told how many calls are still out.
+//! When all slots have ended, or at [`Lane::give_up_ns`], [`Lane::finish`] is told how many measured calls are still out.
 //!
 //! All times are nanoseconds of a monotonic clock with any origin. Each thread may have a clock of its own, since figures
 //! are relative to the thread's own `begin`.
@@ -148,6 +148,14 @@ impl Lane {
         self.run.as_mut().expect("ended before begin").recorder.record(call);
     }
 
+    /// What the warm-up ends at: calls that were intended earlier are in no figure.
+    ///
+    /// # Panics
+    /// If the run has not begun.
+    pub(crate) fn measured_from_ns(&self) -> u64 {
+        self.run.as_ref().expect("asked before begin").schedule.measured_from_ns()
+    }
+
     /// When to stop waiting for answers; `u64::MAX` for never. Look at [`is_stopped`](Self::is_stopped) too.
     ///
     /// # Panics
@@ -161,7 +169,7 @@ impl Lane {
         self.board.is_stopped()
     }
 
-    /// Ends the run, on the thread that ran it, with `unfinished` calls sent and not answered.
+    /// Ends the run, on the thread that ran it, with `unfinished` measured calls sent and not answered.
     ///
     /// # Panics
     /// If the run has not begun.

@@ -5,11 +5,13 @@
 //! one, so a worker costs a fraction of what a server does. Each worker has a lane, connections of its own, and a task that
 //! keeps the pace of an open loop.
 //!
-//! Does not: retry, balance, compress. A connection that is lost is made anew; meanwhile calls that are due fail.
+//! Does not: retry, balance, compress. A connection that is lost is made anew; meanwhile the others take what is due, and where
+//! there is none, what is due fails.
 
 mod body;
 mod endpoint;
 mod ledger;
+mod pauses;
 mod session;
 mod standing;
 
@@ -24,6 +26,7 @@ use std::time::Duration;
 use corelane::client::spawn_local;
 use corelane::{Code, time};
 use corelane_runtime::Link;
+use corelane_wire::connection::Connection;
 
 use crate::bench::args::Bench;
 use crate::bench::drive::{Lane, Load};
@@ -34,14 +37,15 @@ use crate::bench::workers::{LOOK, Place, TIMER_LATE, Transport};
 
 use self::endpoint::Endpoint;
 use self::ledger::{Ledger, Template};
+use self::pauses::Pauses;
 use self::session::{LeanSession, now_ns};
 use self::standing::{Phase, Standing};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pauses between attempts to make a lost connection anew: doubled from the first to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long a closed loop that only its number of calls ends goes on without a connection that is worth it.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// See the module.
 pub(crate) struct Lean {
@@ -83,6 +87,10 @@ struct Connections {
     links: RefCell<Vec<Option<Link<LeanSession>>>>,
     /// Whose turn it is.
     turn: Cell<usize>,
+    /// Why there is no connection, if there is none.
+    trouble: RefCell<String>,
+    /// When the last connection went that was worth it.
+    worthless_from_ns: Cell<u64>,
 }
 
 impl Transport for Parts {
@@ -95,6 +103,8 @@ impl Transport for Parts {
             streams: lane.streams(),
             links: RefCell::default(),
             turn: Cell::new(0),
+            trouble: RefCell::default(),
+            worthless_from_ns: Cell::new(0),
         });
         let mut standings = Vec::new();
         for _ in 0..lane.connections() {
@@ -108,6 +118,7 @@ impl Transport for Parts {
     async fn drive((connections, standings): Self::Connected, lane: Lane) -> Recorder {
         let (ledger, pace) = (&connections.ledger, lane.pace());
         ledger.begin(lane, now_ns());
+        connections.worthless_from_ns.set(now_ns());
         for (place, standing) in standings.into_iter().enumerate() {
             spawn_local(connections.clone().keep(place, standing));
         }
@@ -131,44 +142,83 @@ impl Connections {
             let session = LeanSession::new(self.ledger.clone(), standing.clone(), self.streams);
             let link = self.endpoint.connect(session).await?;
             match poll_fn(|cx| standing.poll_beyond(Phase::Greeting, cx)).await {
-                Phase::Closed => Err(standing.reason()),
-                _ => Ok(link),
+                Phase::Ready => Ok(link),
+                _ => Err(standing.reason()),
             }
         };
         let made = within(CONNECT_TIMEOUT, attempt).await;
         match made.unwrap_or_else(|| Err(format!("no answer within {CONNECT_TIMEOUT:?}"))) {
-            Ok(link) => Ok((link, standing)),
+            Ok(link) => {
+                self.note_limit(&link);
+                Ok((link, standing))
+            }
             Err(reason) => Err(format!("cannot connect to {}: {reason}", self.endpoint.authority)),
+        }
+    }
+
+    /// Says when the server allows fewer calls at once than were asked for.
+    fn note_limit(&self, link: &Link<LeanSession>) {
+        let wanted = usize::try_from(self.streams).expect("a u32 fits where Linux runs");
+        if let Some(allowed) = link.wire(Connection::open_capacity).filter(|allowed| *allowed < wanted) {
+            self.ledger.note(format!(
+                "the server allows {allowed} streams on a connection: no more calls are in flight on one, though --streams is {wanted}"
+            ));
         }
     }
 
     /// Makes a connection anew whenever it is lost, for as long as the run goes on.
     async fn keep(self: Rc<Self>, place: usize, mut standing: Rc<Standing>) {
+        let (mut pauses, mut ready_ns) = (Pauses::default(), now_ns());
         loop {
             poll_fn(|cx| standing.poll_beyond(Phase::Ready, cx)).await;
             self.set_link(place, None);
-            let Some((link, new)) = self.connect_again().await else { return };
+            let now_ns = now_ns();
+            if standing.has_answered() || Pauses::are_outlived_by(now_ns - ready_ns) {
+                pauses = Pauses::default();
+                self.worthless_from_ns.set(now_ns);
+            }
+            *self.trouble.borrow_mut() = standing.reason();
+            let Some((link, new)) = self.connect_again(&mut pauses).await else { return };
+            // What came due meanwhile is not sent late.
+            self.fail_due(0);
             self.set_link(place, Some(link));
-            standing = new;
+            (standing, ready_ns) = (new, self::now_ns());
             self.send_due();
         }
     }
 
     /// Tries until there is a connection; `None` if the run is over before.
-    async fn connect_again(&self) -> Option<(Link<LeanSession>, Rc<Standing>)> {
-        let mut pause = PAUSES.0;
-        while !self.ledger.is_over(now_ns()) {
+    async fn connect_again(&self, pauses: &mut Pauses) -> Option<(Link<LeanSession>, Rc<Standing>)> {
+        loop {
+            time::sleep(pauses.next()).await;
+            if self.ledger.is_over(now_ns()) {
+                return None;
+            }
             match self.connect().await {
                 Ok(made) => return Some(made),
-                Err(reason) => {
-                    let failure = Failure { code: Code::Unavailable, text: &reason };
-                    self.ledger.fail_due(self.streams, now_ns(), failure);
-                }
+                Err(reason) => *self.trouble.borrow_mut() = reason,
             }
-            time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            self.fail_due(self.streams);
+            let worthless = Duration::from_nanos(now_ns().saturating_sub(self.worthless_from_ns.get()));
+            if worthless >= PATIENCE && !self.is_up() && self.ledger.give_up() {
+                let trouble = self.trouble.borrow();
+                self.ledger.note(format!("given up after {PATIENCE:?} without a connection: {trouble}"));
+            }
         }
-        None
+    }
+
+    fn is_up(&self) -> bool {
+        self.links.borrow().iter().any(Option::is_some)
+    }
+
+    /// Fails what is due if there is no connection that could take it: in an open loop all of it, and in a closed one, where calls are
+    /// always due, `of_closed` calls.
+    fn fail_due(&self, of_closed: u32) {
+        if !self.is_up() {
+            let trouble = self.trouble.borrow();
+            let failure = Failure { code: Code::Unavailable, text: &trouble };
+            self.ledger.fail_due(of_closed, now_ns(), failure);
+        }
     }
 
     fn set_link(&self, place: usize, link: Option<Link<LeanSession>>) {
@@ -186,8 +236,7 @@ impl Connections {
             let place = self.turn.get() % links.len();
             self.turn.set(place + 1);
             // One that has no room is not touched: it would look for something to write.
-            let link =
-                links.get(place).and_then(Option::as_ref).filter(|link| link.session(|it| it.has_room()));
+            let link = links.get(place).and_then(Option::as_ref).filter(|link| has_room(link));
             let of_this = link.and_then(|link| link.with(|session, io| session.send_due(io, now_ns, 1)));
             match of_this.unwrap_or(0) {
                 0 => refused += 1,
@@ -207,11 +256,18 @@ impl Connections {
             time::sleep(early.min(LOOK)).await;
         } else if !left.is_zero() {
             time::yield_now().await;
+        } else if !self.is_up() {
+            self.fail_due(0);
         } else if self.send_due() == 0 {
             // Every slot is busy. Whichever becomes free takes this call, and the next one's time may be near then.
             within(LOOK, self.ledger.an_end()).await;
         }
     }
+}
+
+/// Whether a connection may take another call.
+fn has_room(link: &Link<LeanSession>) -> bool {
+    link.session(|session| session.has_room()) && link.wire(Connection::open_capacity).unwrap_or(0) > 0
 }
 
 /// What `future` comes to within `limit`.

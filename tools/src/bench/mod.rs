@@ -68,7 +68,10 @@ fn measure(options: &Bench, load: &dyn Load, workers: usize) -> Result<Summary, 
         all.merge(one);
         all
     });
-    Ok(Summary::new(setup, all.ok_or("no worker ran")?))
+    let mut all = all.ok_or("no worker ran")?;
+    // Not among the figures: they have a shape that programs read.
+    std::mem::take(&mut all.notes).iter().for_each(|note| eprintln!("note: {note}"));
+    Ok(Summary::new(setup, all))
 }
 
 fn setup(options: &Bench, workers: usize) -> Setup {

@@ -151,6 +151,8 @@ pub(crate) struct Recorder {
     pub(crate) not_sent: u64,
     /// Calls that had not ended when the waiting did.
     pub(crate) unfinished: u64,
+    /// What the user is to be told beside the figures.
+    pub(crate) notes: Vec<String>,
     /// Processor time of the workers during the measurement.
     pub(crate) cpu_ns: u64,
 }
@@ -168,6 +170,7 @@ impl Recorder {
             elapsed_ns: 0,
             not_sent: 0,
             unfinished: 0,
+            notes: Vec::new(),
             cpu_ns: 0,
         }
     }
@@ -211,6 +214,8 @@ impl Recorder {
         self.elapsed_ns = self.elapsed_ns.max(other.elapsed_ns);
         self.not_sent += other.not_sent;
         self.unfinished += other.unfinished;
+        let new: Vec<String> = other.notes.into_iter().filter(|note| !self.notes.contains(note)).collect();
+        self.notes.extend(new);
         self.cpu_ns += other.cpu_ns;
     }
 
@@ -339,7 +344,10 @@ mod tests {
         }
         whole.record(failed(Code::Aborted, "x"));
         right.record(failed(Code::Aborted, "x"));
+        left.notes = vec!["one".to_owned()];
+        right.notes = vec!["one".to_owned(), "two".to_owned()];
         left.merge(right);
+        assert_eq!(left.notes, ["one", "two"]);
         assert_eq!(left.latencies.histogram, whole.latencies.histogram);
         assert_eq!(left.latencies.mean_ns(), whole.latencies.mean_ns());
         assert_eq!((left.traffic, left.elapsed_ns), (whole.traffic, whole.elapsed_ns));

@@ -90,12 +90,12 @@ impl Spec {
     /// The call that the flags ask for.
     ///
     /// # Errors
-    /// Files that cannot be read, a method that is not there, a request that is none.
+    /// Files that cannot be read, a method that is not there, a request that is none or too long.
     pub(crate) fn new(options: &Bench) -> Result<Spec, String> {
         let (kind, request, answer) = match &options.method {
             None => {
                 let answer = if options.kind() == Kind::Upload { Answer::Summary } else { Answer::Reply };
-                (options.kind(), order(options), answer)
+                (options.kind(), encoded(&order(options))?, answer)
             }
             Some(path) => of_method(options, path)?,
         };
@@ -121,14 +121,21 @@ impl Spec {
 }
 
 /// The request to `bench.v1.Bench`.
-fn order(options: &Bench) -> Vec<u8> {
+fn order(options: &Bench) -> proto::Request {
     let size = usize::try_from(options.request_size.unwrap_or(0)).expect("a u32 fits where Linux runs");
-    let order = proto::Request {
+    proto::Request {
         payload: Bytes::from(vec![0; size]),
         response_size: options.response_size.unwrap_or(0),
         messages: options.messages.unwrap_or(1),
-    };
-    order.encode_to_vec()
+    }
+}
+
+/// The octets of a message, whose length must fit in its prefix.
+fn encoded(message: &impl Message) -> Result<Vec<u8>, String> {
+    match message.encoded_len() {
+        length if u32::try_from(length).is_ok() => Ok(message.encode_to_vec()),
+        length => Err(format!("a request of {length} bytes is too long: a message has less than 4 GiB")),
+    }
 }
 
 /// The shape of a method, a request to it, and what it answers.
@@ -144,7 +151,7 @@ fn of_method(options: &Bench, path: &MethodPath) -> Result<(Kind, Vec<u8>, Answe
     };
     let reading = DeserializeOptions::new().deny_unknown_fields(true);
     let request = Documents::open(options.data.as_ref(), method.input(), reading)?.only()?;
-    Ok((kind, request.encode_to_vec(), Answer::Known(method.output())))
+    Ok((kind, encoded(&request)?, Answer::Known(method.output())))
 }
 
 /// What the files say about a method, or the server; `None` if the server says nothing, and nobody needs to know.

@@ -83,6 +83,7 @@ impl Transport for Parts {
     async fn drive((callers, slots): Self::Connected, mut lane: Lane) -> Recorder {
         let streams = lane.streams();
         lane.begin(slots.now_ns());
+        slots.measured_from_ns.set(lane.measured_from_ns());
         *slots.lane.borrow_mut() = Some(lane);
         for caller in callers {
             for _ in 0..streams {
@@ -98,7 +99,7 @@ impl Transport for Parts {
             time::sleep(LOOK).await;
         }
         let lane = slots.lane.borrow_mut().take().expect("this task alone takes it");
-        lane.finish(slots.now_ns(), slots.in_flight.get())
+        lane.finish(slots.now_ns(), slots.unfinished.get())
     }
 }
 
@@ -133,7 +134,9 @@ struct Slots {
     origin: Instant,
     /// Slots that have not ended.
     busy: Cell<u64>,
-    in_flight: Cell<u64>,
+    /// Calls in flight that are measured.
+    unfinished: Cell<u64>,
+    measured_from_ns: Cell<u64>,
     spec: Spec,
     method: Method,
     codec: Raw,
@@ -145,7 +148,8 @@ impl Slots {
             lane: RefCell::default(),
             origin: Instant::now(),
             busy: Cell::new(0),
-            in_flight: Cell::new(0),
+            unfinished: Cell::new(0),
+            measured_from_ns: Cell::new(0),
             codec: Raw { answer: Rc::new(spec.answer.clone()), samples: Rc::default() },
             spec,
             method,
@@ -171,10 +175,11 @@ impl Slots {
             let Some(Claim::Send { intended_ns }) = claim else { return };
             self.wait_until(intended_ns).await;
             let started_ns = self.now_ns();
-            self.in_flight.set(self.in_flight.get() + 1);
+            let measured = u64::from(intended_ns >= self.measured_from_ns.get());
+            self.unfinished.set(self.unfinished.get() + measured);
             let mut traffic = Traffic::default();
             let answer = self.send(caller, &mut traffic).await;
-            self.in_flight.set(self.in_flight.get() - 1);
+            self.unfinished.set(self.unfinished.get() - measured);
             let ended_ns = self.now_ns();
             let failed = |status| Failure { code: Status::code(status), text: status.message() };
             let outcome = answer.as_ref().map_err(failed).copied();

@@ -5,10 +5,11 @@
 mod peer;
 mod server;
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::peer::{Answer, Peer, goaway, page, reset, success};
 use crate::server::serve;
@@ -118,10 +119,16 @@ fn a_failed_call_is_counted_by_its_code_and_keeps_its_text() {
 
 #[test]
 fn a_call_without_an_answer_ends_at_its_deadline() {
+    let peer = Peer::start(|_| Some(Vec::new()));
+    let silent = figures(&peer.target, "-n 10 -s 3 --deadline 30ms");
+    assert_eq!(calls(&silent), [10, 0, 10, 0, 0]);
+    assert_eq!(statuses(&silent), [("DEADLINE_EXCEEDED", 10, "no answer within 30ms")]);
+    // A server of ours has a clock, too: whichever rings first has the word.
     let server = serve();
     let figures = figures(&server.target, "-n 10 -s 3 --deadline 30ms --response-size 408");
     assert_eq!(calls(&figures), [10, 0, 10, 0, 0]);
-    assert_eq!(statuses(&figures)[0].0, "DEADLINE_EXCEEDED");
+    let statuses: Vec<_> = statuses(&figures).into_iter().map(|(code, count, _)| (code, count)).collect();
+    assert_eq!(statuses, [("DEADLINE_EXCEEDED", 10)]);
 }
 
 #[test]
@@ -159,11 +166,22 @@ fn a_request_that_is_none_is_told_before_the_run() {
 /// Which worker fails first is chance; what is told must not be.
 #[test]
 fn where_nobody_listens_the_reason_is_told_whichever_worker_finds_it() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for words in ["--workers 2 -c 2", "--workers 2 -c 2 --kind chat"] {
+    // Bound, so that no other test gets the port, and not listening.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = bound.local_addr().unwrap().as_socket().unwrap();
+    let refused = "Connection refused (os error 111)";
+    for (words, wanted) in [
+        ("--workers 2 -c 2", format!("error: cannot connect to {address}: {address}: {refused}\n")),
+        (
+            "--workers 2 -c 2 --kind chat",
+            format!("error: UNAVAILABLE: cannot connect: {refused} (endpoint {address}"),
+        ),
+    ] {
         for _ in 0..5 {
-            let reason = refusal(&free.to_string(), words);
-            assert!(reason.contains("Connection refused"), "{reason}");
+            let reason = refusal(&address.to_string(), words);
+            // How long it took is in the text, too.
+            assert_eq!(reason.split(", after ").next(), Some(&*wanted));
         }
     }
 }
@@ -174,6 +192,13 @@ fn a_target_that_is_none_is_told() {
         let reason = refusal(target, "-n 1");
         assert!(reason.starts_with("error: ") && reason.lines().count() == 1, "{reason}");
     }
+}
+
+/// Its payload could be as long, with nothing around it.
+#[test]
+fn a_request_that_is_too_long_is_told() {
+    let reason = refusal("127.0.0.1:1", "-n 1 --request-size 4294967295");
+    assert_eq!(reason, "error: a request of 4294967303 bytes is too long: a message has less than 4 GiB\n");
 }
 
 #[test]
@@ -205,11 +230,48 @@ fn what_a_peer_does_wrong_is_sorted_as_a_client_sorts_it() {
 
 #[test]
 fn a_lost_connection_is_made_anew_and_its_calls_have_failed() {
-    for lost in [|_| None, |_| goaway()] as [Answer; 2] {
+    let cases: [(Answer, &str); 2] = [
+        (|_| None, "the peer closed the connection"),
+        (|_| goaway(), "the server went away without having begun"),
+    ];
+    for (lost, text) in cases {
         let peer = Peer::start(lost);
         let figures = figures(&peer.target, "-n 6 -s 2");
         assert_eq!(calls(&figures), [6, 0, 6, 0, 0]);
-        assert_eq!(statuses(&figures)[0].0, "UNAVAILABLE");
+        assert_eq!(statuses(&figures), [("UNAVAILABLE", 6, text)]);
         assert!(peer.connections() >= 3, "{}", peer.connections());
     }
+}
+
+/// As it is due, that is, and not so many for each attempt to connect: that would take minutes here.
+#[test]
+fn what_is_due_once_the_server_is_gone_fails() {
+    let peer = Peer::of([|_| None]);
+    let figures = figures(&peer.target, "--rate 1000 -n 200");
+    assert_eq!(calls(&figures), [200, 0, 200, 0, 0]);
+    assert_eq!(
+        (statuses(&figures)[0].0, statuses(&figures).len(), peer.connections()),
+        ("UNAVAILABLE", 1, 1)
+    );
+}
+
+#[test]
+fn while_one_connection_is_up_nothing_fails_for_want_of_another() {
+    let answers: [Answer; 2] = [|_| None, |id| success(id, &[&[0; 5]])];
+    let peer = Peer::of(answers);
+    let figures = figures(&peer.target, "--rate 1000 -n 200 -c 2 --workers 1");
+    // The one that was in flight.
+    assert_eq!(calls(&figures), [200, 199, 1, 0, 0]);
+}
+
+#[test]
+fn a_server_that_allows_fewer_streams_gets_no_more_and_it_is_said() {
+    const WHOLE: &[u8] = &[0, 0, 0, 0, 0];
+    // MAX_CONCURRENT_STREAMS is 2.
+    let peer = Peer::with_settings(&[0, 3, 0, 0, 0, 2], |id| success(id, &[WHOLE]));
+    let output = bench(&peer.target, "-n 50 -s 5 -c 2 --workers 1");
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(calls(&figures), [50, 50, 0, 0, 0]);
+    let note = "the server allows 2 streams on a connection: no more calls are in flight on one, though --streams is 5";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("note: {note}\n"));
 }

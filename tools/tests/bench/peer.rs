@@ -1,10 +1,12 @@
 //! A peer that answers each request with the same frames, or leaves.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+
+use socket2::{Domain, Socket, Type};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -23,10 +25,17 @@ pub(crate) type Answer = fn(u32) -> Option<Vec<u8>>;
 pub(crate) struct Peer {
     pub(crate) target: String,
     connections: Arc<AtomicUsize>,
+    /// Reserves the port of one that listens no more.
+    _bound: Option<Socket>,
 }
 
 impl Peer {
     pub(crate) fn start(answer: Answer) -> Peer {
+        Peer::with_settings(&[], answer)
+    }
+
+    /// Greets with these settings.
+    pub(crate) fn with_settings(settings: &'static [u8], answer: Answer) -> Peer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap().to_string();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -36,10 +45,30 @@ impl Peer {
                 // Relaxed: it is read when the program that connects has ended, which orders the two.
                 count.fetch_add(1, Ordering::Relaxed);
                 let socket = socket.unwrap();
-                thread::spawn(move || converse(socket, answer));
+                thread::spawn(move || converse(socket, settings, answer));
             }
         });
-        Peer { target, connections }
+        Peer { target, connections, _bound: None }
+    }
+
+    /// Listens for a connection for each of these only; nobody else gets the port.
+    pub(crate) fn of<const N: usize>(answers: [Answer; N]) -> Peer {
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound.set_reuse_address(true).unwrap();
+        bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = bound.local_addr().unwrap().as_socket().unwrap();
+        let listener = TcpListener::bind(address).unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        thread::spawn(move || {
+            for answer in answers {
+                let (socket, _) = listener.accept().unwrap();
+                // Relaxed: as above.
+                count.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || converse(socket, &[], answer));
+            }
+        });
+        Peer { target: address.to_string(), connections, _bound: Some(bound) }
     }
 
     /// How many there have been.
@@ -49,9 +78,9 @@ impl Peer {
 }
 
 /// `None` when the connection has ended.
-fn converse(mut socket: TcpStream, answer: Answer) -> Option<()> {
+fn converse(mut socket: TcpStream, settings: &[u8], answer: Answer) -> Option<()> {
     socket.read_exact(&mut [0; 24]).ok()?;
-    socket.write_all(&frame(SETTINGS, 0, 0, &[])).ok()?;
+    socket.write_all(&frame(SETTINGS, 0, 0, settings)).ok()?;
     loop {
         let mut head = [0; 9];
         socket.read_exact(&mut head).ok()?;
@@ -60,10 +89,19 @@ fn converse(mut socket: TcpStream, answer: Answer) -> Option<()> {
         socket.read_exact(&mut payload).ok()?;
         match kind {
             SETTINGS if flags & ACK == 0 => socket.write_all(&frame(SETTINGS, ACK, 0, &[])).ok()?,
-            HEADERS => socket.write_all(&answer(u32::from_be_bytes(id))?).ok()?,
+            HEADERS => match answer(u32::from_be_bytes(id)) {
+                Some(frames) => socket.write_all(&frames).ok()?,
+                None => return leave(&mut socket),
+            },
             _ => {}
         }
     }
+}
+
+/// Sends FIN and reads the rest, so that the program sees an end and no reset.
+fn leave(socket: &mut TcpStream) -> Option<()> {
+    socket.shutdown(Shutdown::Write).ok()?;
+    io::copy(socket, &mut io::sink()).ok().map(|_| ())
 }
 
 fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {

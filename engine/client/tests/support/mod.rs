@@ -6,7 +6,9 @@ pub(crate) mod counting;
 pub(crate) mod failing;
 pub(crate) mod peer;
 
+use std::fmt;
 use std::future::{pending, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +20,7 @@ use corelane_client::{Caller, Channel, ChannelBuilder, Engine, Failure, Method};
 use corelane_policy::resilience::BackoffConfig;
 use corelane_runtime::{Backend, Workers};
 use corelane_server::{Builder, Methods, Server, ServerHandle, Service, ServiceOptions};
+use socket2::{Domain, Socket, Type};
 
 /// Requests and responses are texts: `prost` reads and writes them as the well-known wrapper.
 pub(crate) type Text = ProstCodec<String, String>;
@@ -335,10 +338,47 @@ pub(crate) async fn both<A: Future, B: Future>(first: A, second: B) -> (A::Outpu
     (one.expect("it is done"), other.expect("it is done"))
 }
 
+/// An address where nobody listens, and nobody can begin to: its port is bound for as long as this lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Deserted {
+    address: String,
+    bound: Arc<Socket>,
+}
+
+impl Deserted {
+    /// The address that somebody listened on; `None` while it is still in use.
+    pub(crate) fn again(address: &str) -> Option<Deserted> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // What is left of connections there does not count.
+        socket.set_reuse_address(true).unwrap();
+        let parsed: SocketAddr = address.parse().unwrap();
+        socket.bind(&parsed.into()).ok()?;
+        Some(Deserted { address: address.to_owned(), bound: Arc::new(socket) })
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Gives the port up, to whoever listens there next: that should be at once.
+    pub(crate) fn free(self) -> String {
+        drop(Arc::into_inner(self.bound).expect("a clone would keep the port"));
+        self.address
+    }
+}
+
+impl fmt::Display for Deserted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)
+    }
+}
+
 /// An address where nobody listens.
-pub(crate) fn deserted() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+pub(crate) fn deserted() -> Deserted {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap().to_string();
+    Deserted { address, bound: Arc::new(socket) }
 }
 
 /// All that a stream gives.

@@ -112,7 +112,7 @@ impl LeanSession {
         (slot.intended_ns, slot.started_ns) = (intended_ns, now_ns);
         (slot.body, slot.used) = (Body::default(), 0);
         slot.sample = self.ledger.samples.takes_next().then(Vec::new);
-        self.ledger.sent();
+        self.ledger.sent(intended_ns);
         if let Some(deadline) = slot.deadline(template).filter(|deadline| *deadline < self.sweep_at) {
             self.sweep_at = deadline;
             io.set_timer(SWEEP, deadline);
@@ -162,6 +162,7 @@ impl LeanSession {
     #[inline]
     fn trailers(&mut self, io: &mut Io<'_>, tag: u32, too_large: bool) {
         let Some(slot) = slot_of(&mut self.slots, tag) else { return };
+        self.standing.answered();
         if slot.wrong.is_none() && !too_large && is_success(io.wire.fields()) {
             let fault = fault_of(slot, &self.ledger);
             return self.end(io, tag, fault.map_or(Ok(()), Err));
@@ -179,7 +180,8 @@ impl LeanSession {
     fn reset(&mut self, io: &mut Io<'_>, tag: u32, code: ErrorCode, by: ResetBy) {
         let template = &self.ledger.template;
         let deadline = slot_of(&mut self.slots, tag).and_then(|slot| slot.deadline(template));
-        let is_late = deadline.is_some_and(|deadline| deadline <= io.now);
+        // By a fresh reading: the turn may have begun before the deadline.
+        let is_late = deadline.is_some_and(|deadline| deadline <= clock());
         let status = match by {
             ResetBy::Goaway => Status::unavailable("the server went away without having begun"),
             // The server's clock has rung first, and it says so in this way.
@@ -274,9 +276,12 @@ impl Session for LeanSession {
             Event::Trailers { tag, too_large, .. } => self.trailers(io, tag, too_large),
             Event::Reset { tag, code, by, .. } => self.reset(io, tag, code, by),
             Event::Settings => {
+                let was_ready = self.standing.is_ready();
                 self.standing.reach(Phase::Ready, io);
-                // There may be room for more streams than before.
-                self.send_due(io, now_ns(), usize::MAX);
+                // There may be room for more streams than before. The first calls go when it is in its place.
+                if was_ready {
+                    self.send_due(io, now_ns(), usize::MAX);
+                }
             }
             Event::Goaway { .. } => {
                 self.standing.reach(Phase::Leaving, io);

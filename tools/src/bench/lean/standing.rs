@@ -25,13 +25,14 @@ pub(super) enum Phase {
 pub(super) struct Standing {
     phase: Cell<Phase>,
     reason: RefCell<String>,
+    has_answered: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Standing {
     pub(super) fn new() -> Rc<Standing> {
         let (phase, waker) = (Cell::new(Phase::Greeting), Cell::new(None));
-        Rc::new(Standing { phase, reason: RefCell::default(), waker })
+        Rc::new(Standing { phase, reason: RefCell::default(), has_answered: Cell::new(false), waker })
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -70,8 +71,21 @@ impl Standing {
         Poll::Pending
     }
 
-    /// Why it is over.
+    /// The server has answered a call.
+    #[inline]
+    pub(super) fn answered(&self) {
+        self.has_answered.set(true);
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.get()
+    }
+
+    /// Why it takes no calls.
     pub(super) fn reason(&self) -> String {
-        self.reason.borrow().clone()
+        match self.phase.get() {
+            Phase::Closed => self.reason.borrow().clone(),
+            _ => "the server takes no more calls on the connection".to_owned(),
+        }
     }
 }
