@@ -113,7 +113,7 @@ impl Code {
     #[must_use]
     pub const fn from_http_status(status: u16) -> Code {
         match status {
-            400 | 431 => Code::Internal,
+            400 => Code::Internal,
             401 => Code::Unauthenticated,
             403 => Code::PermissionDenied,
             404 => Code::Unimplemented,
@@ -393,7 +393,7 @@ mod tests {
             (403, Code::PermissionDenied),
             (404, Code::Unimplemented),
             (429, Code::Unavailable),
-            (431, Code::Internal),
+            (431, Code::Unknown),
             (502, Code::Unavailable),
             (503, Code::Unavailable),
             (504, Code::Unavailable),
