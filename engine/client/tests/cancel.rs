@@ -173,7 +173,7 @@ fn no_time_at_all_and_all_the_time_in_the_world_are_deadlines_too() {
 
 #[test]
 fn a_channel_that_is_shut_down_ends_the_calls_that_wait_and_no_others() {
-    let server = Running::with("127.0.0.1:0", |builder| builder.max_concurrent_streams(1), |_| ());
+    let server = Running::narrow(1);
     let silent = Peer::start(|wire| while wire.frame().is_some() {});
     let (narrow, target) = (server.target.clone(), silent.target.clone());
     on_both(move || {
@@ -285,7 +285,7 @@ fn a_deadline_that_is_over_before_the_name_is_resolved() {
 
 #[test]
 fn a_deadline_that_is_over_in_line_for_a_stream() {
-    let server = Running::with("127.0.0.1:0", |builder| builder.max_concurrent_streams(1), |_| ());
+    let server = Running::narrow(1);
     let target = server.target.clone();
     on_both(move || {
         let caller = caller_with(Channel::builder(&target).connections(1, 1));

@@ -97,7 +97,7 @@ fn a_call_in_line_gets_a_connection_that_could_not_be_made_at_first() {
 
 #[test]
 fn who_waits_for_a_stream_comes_before_who_has_just_had_it() {
-    let server = Running::with("127.0.0.1:0", |builder| builder.max_concurrent_streams(1), |_| ());
+    let server = Running::narrow(1);
     let target = server.target.clone();
     on_both(move || {
         let caller = caller_with(Channel::builder(&target).connections(1, 1));

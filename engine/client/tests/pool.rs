@@ -17,11 +17,6 @@ use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer};
 use support::{Running, begin, caller, caller_with, failure, on_both, run, say, short_backoff, told, until};
 
-/// A server that allows so many calls on one connection.
-fn narrow(streams: u32) -> Running {
-    Running::with("127.0.0.1:0", move |builder| builder.max_concurrent_streams(streams), |_| ())
-}
-
 fn figures(caller: &Caller) -> PoolFigures {
     caller.channel().pools().first().map(|(_, figures)| *figures).unwrap_or_default()
 }
@@ -62,7 +57,7 @@ impl Outcomes {
 #[test]
 fn ten_thousand_calls_at_once_go_through_a_server_that_allows_few_streams() {
     for streams in [1, 100] {
-        let server = narrow(streams);
+        let server = Running::narrow(streams);
         let target = server.target.clone();
         on_both(move || {
             let caller = caller(&target);
@@ -85,7 +80,7 @@ fn ten_thousand_calls_at_once_go_through_a_server_that_allows_few_streams() {
 
 #[test]
 fn a_pool_grows_when_streams_run_out_and_counts_what_it_does() {
-    let server = narrow(2);
+    let server = Running::narrow(2);
     let target = server.target.clone();
     on_both(move || {
         let caller = caller_with(Channel::builder(&target).connections(1, 3));
@@ -110,7 +105,7 @@ fn a_pool_grows_when_streams_run_out_and_counts_what_it_does() {
 
 #[test]
 fn a_pool_grows_before_its_streams_run_out() {
-    let server = narrow(10);
+    let server = Running::narrow(10);
     let target = server.target.clone();
     on_both(move || {
         let (eager, reluctant) = (
@@ -134,7 +129,7 @@ fn a_pool_grows_before_its_streams_run_out() {
 
 #[test]
 fn connections_that_are_not_needed_any_more_are_closed() {
-    let server = narrow(1);
+    let server = Running::narrow(1);
     let target = server.target.clone();
     run(move || {
         let builder = Channel::builder(&target).connections(2, 4).surplus_idle(Duration::from_millis(1));
@@ -205,7 +200,7 @@ fn calls_in_flight_at_a_goaway_end_where_they_are_and_new_ones_go_elsewhere() {
 
 #[test]
 fn the_line_for_a_stream_has_an_end() {
-    let server = narrow(1);
+    let server = Running::narrow(1);
     let target = server.target.clone();
     on_both(move || {
         let caller = caller_with(Channel::builder(&target).connections(1, 1).pending_calls_max(2));
@@ -227,7 +222,7 @@ fn the_line_for_a_stream_has_an_end() {
 
 #[test]
 fn whoever_gives_up_in_line_passes_the_turn_on() {
-    let server = narrow(1);
+    let server = Running::narrow(1);
     let target = server.target.clone();
     on_both(move || {
         let caller = caller_with(Channel::builder(&target).connections(1, 1));

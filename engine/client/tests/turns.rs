@@ -16,9 +16,7 @@ use support::{Running, beside, caller_with, on_both, run, say, until};
 
 #[test]
 fn calls_in_line_at_several_endpoints_all_get_their_turn() {
-    let servers: Vec<Running> = (0..3)
-        .map(|_| Running::with("127.0.0.1:0", |builder| builder.max_concurrent_streams(1), |_| ()))
-        .collect();
+    let servers: Vec<Running> = (0..3).map(|_| Running::narrow(1)).collect();
     let addresses: Vec<String> = servers.iter().map(Running::address).collect();
     let target = format!("static:///{}", addresses.join(","));
     for policy in [BalancerConfig::RoundRobin, BalancerConfig::Random] {

@@ -165,6 +165,11 @@ impl Running {
         Running::with("127.0.0.1:0", |builder| builder, |_| ())
     }
 
+    /// A server that allows so many calls on one connection.
+    pub(crate) fn narrow(streams: u32) -> Running {
+        Running::with("127.0.0.1:0", |builder| builder.max_concurrent_streams(streams), |_| ())
+    }
+
     pub(crate) fn with(
         address: &str,
         configure: impl FnOnce(Builder) -> Builder,
