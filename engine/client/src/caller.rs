@@ -49,6 +49,17 @@ pub struct Caller {
     credentials: Option<Rc<dyn CallCredentials>>,
 }
 
+/// The plan of a call, or why there is none; a refusal ends the call here. No function, so that a plan that is there at once costs
+/// no future, and what must be waited for is boxed.
+macro_rules! planned {
+    ($caller:expr, $method:expr, $parts:expr) => {
+        match $caller.plan_at_once($method, $parts)? {
+            Some(plan) => Ok(plan),
+            None => Box::pin($caller.plan($method, $parts)).await?,
+        }
+    };
+}
+
 impl Caller {
     /// Calls over `channel`.
     #[must_use]
@@ -118,11 +129,7 @@ impl Caller {
         request: Request<C::Encode>,
     ) -> Result<Response<C::Decode>, Status> {
         let (mut parts, message) = request.into_call();
-        let plan = match self.plan_at_once(method, &mut parts)? {
-            Some(plan) => Ok(plan),
-            None => Box::pin(self.plan(method, &mut parts)).await?,
-        };
-        let answer = match plan {
+        let answer = match planned!(self, method, &mut parts) {
             Ok(plan) => call::unary(&plan, &codec, &message).await,
             Err(status) => Err(status),
         };
@@ -140,11 +147,7 @@ impl Caller {
         request: Request<C::Encode>,
     ) -> Result<Response<Streaming<C::Decode>>, Status> {
         let (mut parts, message) = request.into_call();
-        let plan = match self.plan_at_once(method, &mut parts)? {
-            Some(plan) => Ok(plan),
-            None => Box::pin(self.plan(method, &mut parts)).await?,
-        };
-        let answer = match plan {
+        let answer = match planned!(self, method, &mut parts) {
             Ok(plan) => call::many(plan, &codec, Requests::One(&message)).await,
             Err(status) => Err(status),
         };
@@ -166,11 +169,7 @@ impl Caller {
         S: Stream<Item = C::Encode> + 'static,
     {
         let (mut parts, requests) = request.into_call();
-        let plan = match self.plan_at_once(method, &mut parts)? {
-            Some(plan) => Ok(plan),
-            None => Box::pin(self.plan(method, &mut parts)).await?,
-        };
-        let answer = match plan {
+        let answer = match planned!(self, method, &mut parts) {
             Ok(plan) => {
                 let feed = call::feed(&plan, codec.clone(), requests, &mut parts);
                 call::one_of_many(plan, &codec, feed).await
@@ -195,11 +194,7 @@ impl Caller {
         S: Stream<Item = C::Encode> + 'static,
     {
         let (mut parts, requests) = request.into_call();
-        let plan = match self.plan_at_once(method, &mut parts)? {
-            Some(plan) => Ok(plan),
-            None => Box::pin(self.plan(method, &mut parts)).await?,
-        };
-        let answer = match plan {
+        let answer = match planned!(self, method, &mut parts) {
             Ok(plan) => {
                 let feed = call::feed(&plan, codec.clone(), requests, &mut parts);
                 call::many(plan, &codec, Requests::Many(feed)).await
