@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use corelane_call::compression::Compression;
 use corelane_call::{CallParts, Encoding, Metadata, Status};
-use corelane_policy::config::HedgingPolicy;
+use corelane_policy::config::{HedgingPolicy, RetryPolicy};
 use corelane_policy::resilience::PREVIOUS_ATTEMPTS_NAME;
 use corelane_wire::grpc::timeout;
 use corelane_wire::hpack::Template;
@@ -176,13 +176,17 @@ impl Plan {
         Some(hedging).filter(|_| self.local.shared.options.retries == Retries::ByPolicy)
     }
 
+    /// How the call is tried again, if it is.
+    #[inline]
+    pub(crate) fn retry(&self) -> Option<&RetryPolicy> {
+        let retry = self.settings.method.as_ref()?.retry.as_ref()?;
+        Some(retry).filter(|_| self.local.shared.options.retries == Retries::ByPolicy)
+    }
+
     /// When the attempt that begins now is given up, if before the call.
     #[inline]
     pub(crate) fn attempt_deadline(&self) -> Option<Instant> {
-        let retry = self.settings.method.as_ref()?.retry.as_ref()?;
-        let timeout = retry.per_attempt_recv_timeout?;
-        let is_obeyed = self.local.shared.options.retries == Retries::ByPolicy;
-        is_obeyed.then(|| corelane_runtime::now() + timeout)
+        Some(corelane_runtime::now() + self.retry()?.per_attempt_recv_timeout?)
     }
 
     /// Asks the client's own rate limit.

@@ -20,7 +20,6 @@ use super::plan::Plan;
 use super::{cached, hedged};
 use crate::end::{Begun, End, Outcome};
 use crate::error::Failure;
-use crate::options::Retries;
 use crate::pool::Pool;
 use crate::session::{ClientSession, Opening};
 use crate::time::by;
@@ -164,13 +163,10 @@ pub(crate) async fn until_next(
 
 /// What follows a failed attempt.
 fn decide(plan: &Plan, retries: &mut RetryState, failed: &Failed, committed: Committed) -> Decision {
-    let config = plan.settings.method.as_deref();
-    let policy = config.and_then(|config| config.retry.as_ref());
-    let policy = policy.filter(|_| plan.local.shared.options.retries == Retries::ByPolicy);
     let throttle = plan.settings.config.throttle.as_deref();
     retries.on_attempt_failed(
         &failed.as_policy(committed),
-        policy,
+        plan.retry(),
         throttle,
         &mut plan.local.rng.borrow_mut(),
     )
