@@ -107,7 +107,8 @@ pub(crate) async fn many<C: Codec>(
             None => Err(too_late(&plan, &mut placed, number)),
             Some(Ok((encoding, metadata))) => {
                 reader.attach(&plan, placed, &requests);
-                let parts = ReplyParts { metadata, ..ReplyParts::default() };
+                let mut parts = ReplyParts::default();
+                parts.metadata = metadata;
                 let messages = Streaming::new(codec.clone(), inbound, encoding, plan.receive_max);
                 Ok(Response::from_reply(parts, messages))
             }

@@ -221,14 +221,11 @@ impl Inbound {
         }
     }
 
-    /// Takes the fields of the last block, and leaves the storage of `with`.
-    pub(super) fn swap_fields(&mut self, mut with: FieldList) -> FieldList {
+    /// Puts the fields of the last block in place of those in `list`.
+    pub(super) fn take_fields(&mut self, list: &mut FieldList) {
         match self.known {
-            Some(block) => {
-                with.copy_from(self.decoder.known_fields(block));
-                with
-            }
-            None => core::mem::replace(&mut self.decoded, with),
+            Some(block) => list.copy_from(self.decoder.known_fields(block)),
+            None => core::mem::swap(&mut self.decoded, list),
         }
     }
 

@@ -150,10 +150,11 @@ impl Connection {
         self.inbound.fields()
     }
 
-    /// Takes the fields of the last event and leaves `with`, whose storage is used for the next ones.
+    /// Puts the fields of the last event in place of those in `list`, whose storage may be used for the next ones. Afterwards
+    /// [`fields`](Self::fields) are no longer those.
     #[inline]
-    pub fn swap_fields(&mut self, with: FieldList) -> FieldList {
-        self.inbound.swap_fields(with)
+    pub fn take_fields(&mut self, list: &mut FieldList) {
+        self.inbound.take_fields(list);
     }
 
     /// The header block that [`fields`](Self::fields) are of, if it is one that has come before: whoever has found something out
