@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use corelane_call::{Code, Request, Response, Status, Stream, stream};
@@ -463,6 +465,48 @@ fn no_copy_goes_out_once_not_all_requests_are_kept() {
             },
         );
     }
+}
+
+#[test]
+fn no_request_is_asked_for_while_no_copy_has_room() {
+    let counting = Counting::reading(|_| true, answer_each);
+    with_peer(
+        &counting,
+        |builder| builder.default_service_config(policy(2, "0s")),
+        |caller, attempts| async move {
+            caller.channel().ready().await.unwrap();
+            let asked = Rc::new(Cell::new(0));
+            let count = asked.clone();
+            let words = stream::iter((0..).map(move |n| {
+                count.set(count.get() + 1);
+                format!("{n:04096}")
+            }));
+            let calls = async {
+                until("what there is room for", || requests(&attempts).iter().map(Vec::len).eq([15, 15]))
+                    .await;
+                // A window's octets and a queue's, in messages of 4,104.
+                until("what is queued", || asked.get() == 32).await;
+                assert_eq!(split(&caller, "a").await.unwrap(), ["all"]);
+                assert_eq!(asked.get(), 32);
+            };
+            beside(calls, join(&caller, words)).await;
+        },
+    );
+}
+
+#[test]
+fn a_program_that_wants_no_retries_sends_no_copies() {
+    let counting = Counting::reading(|_| false, answer_each);
+    with_peer(
+        &counting,
+        |builder| builder.default_service_config(policy(5, "0s")).disable_retries(),
+        |caller, attempts| async move {
+            for kind in KINDS {
+                assert_eq!(kind(caller.clone()).await.unwrap(), ["all"]);
+            }
+            assert_eq!(previous(&attempts), [None, None, None]);
+        },
+    );
 }
 
 /// Has both kinds of call with a stream of requests made, in three copies that nobody answers: all must fail for a cause that `is`

@@ -1,4 +1,4 @@
-//! Copies of one call, sent before the first has failed (gRFC A6): when the next goes out, which answer counts, and what becomes of
+//! Copies of one unary call, sent before the first has failed (gRFC A6): when the next goes out, which answer counts, and what becomes of
 //! the others.
 #![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
 

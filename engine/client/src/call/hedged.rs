@@ -1,8 +1,9 @@
 //! A call sent in copies that do not wait for one another to fail (gRFC A6). The first one that is answered well goes on, and the
 //! others are cancelled.
 //!
-//! One response counts when it has come whole, a stream of them when it has begun. Each copy gets all requests, from the first.
-//! More of them than are kept commit the call to one of its copies, as [`Feed`] says.
+//! One response counts when it has come whole, a stream of them when it has begun. Each copy gets all requests, from the first. Once
+//! more of them were sent than are kept, no further copy could have them all: the call is committed to the one that has the most, and
+//! the others are cancelled.
 //!
 //! Does not: know what a copy does. Those of unary calls are made here, those of streams beside their retries.
 

@@ -76,8 +76,8 @@ pub(crate) async fn one_of_many<C: Codec>(
     let _fed = Fed(&requests);
     plan.check_rate()?;
     let got = attempts(&plan, &requests, async |attempt| {
-        let (number, mut placed) = open(&plan, attempt, None, &requests, codec).await?;
-        let key = placed.key;
+        let mut placed = open(&plan, &attempt, None, &requests, codec).await?;
+        let (key, number) = (placed.key, attempt.number);
         let outcome = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx)));
         let Some(outcome) = in_time(&plan, &requests, outcome).await else {
             return Err(too_late(&plan, &mut placed, number));
@@ -102,8 +102,8 @@ pub(crate) async fn many<C: Codec>(
     let opened = attempts(&plan, &requests, async |attempt| {
         let reader = Rc::new(Reader::default());
         let inbound = Rc::new(Inbound::with_source(reader.clone()));
-        let (number, mut placed) = open(&plan, attempt, Some(&inbound), &requests, codec).await?;
-        let key = placed.key;
+        let mut placed = open(&plan, &attempt, Some(&inbound), &requests, codec).await?;
+        let (key, number) = (placed.key, attempt.number);
         let head = poll_fn(|cx| placed.link.session(|session| session.poll_head(key, cx)));
         match in_time(&plan, &requests, head).await {
             None => Err(too_late(&plan, &mut placed, number)),
@@ -178,15 +178,15 @@ async fn retrying<M, T>(
     }
 }
 
-/// Opens the stream of an attempt, and has the requests sent there; its number goes with it. Responses go to `inbound`, or are one.
+/// Opens the stream of an attempt, and has the requests sent there. Responses go to `inbound`, or are one.
 async fn open<C: Codec>(
     plan: &Plan,
-    attempt: Attempt<'_>,
+    attempt: &Attempt<'_>,
     inbound: Option<&Rc<Inbound>>,
     requests: &Requests<'_, C::Encode>,
     codec: &C,
-) -> Result<(u32, Placed), Failed> {
-    let Attempt { number, previous, avoid, .. } = attempt;
+) -> Result<Placed, Failed> {
+    let &Attempt { number, previous, avoid, .. } = attempt;
     let mut encoded = Ok(());
     let encodings = plan.encodings;
     let placed = place(plan, number, avoid, |session, io, pool| {
@@ -223,7 +223,7 @@ async fn open<C: Codec>(
     if let Some(feed) = requests.feed() {
         feed.aim(number, placed.link.clone(), placed.key);
     }
-    Ok((number, placed))
+    Ok(placed)
 }
 
 /// A call that ended before its response began.
