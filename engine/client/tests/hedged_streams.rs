@@ -428,6 +428,28 @@ fn more_requests_than_are_kept_leave_one_copy_and_the_others_are_cancelled() {
 }
 
 #[test]
+fn the_other_copies_are_cancelled_though_nobody_has_answered_yet() {
+    let counting = Counting::reading(|_| false, answer_each);
+    with_peer(
+        &counting,
+        |builder| builder.default_service_config(policy(3, "0s")).retry_buffer_bytes(100),
+        |caller, attempts| async move {
+            caller.channel().ready().await.unwrap();
+            let (sender, words) = stream::channel(4);
+            let feed = async {
+                for _ in 0..3 {
+                    sender.send("x".repeat(40)).await.unwrap();
+                }
+                until("the resets", || resets(&attempts) == [None, CANCELLED, CANCELLED]).await;
+                drop(sender);
+            };
+            let (answers, ()) = both(chat(&caller, words), feed).await;
+            assert_eq!(answers.unwrap(), ["all"]);
+        },
+    );
+}
+
+#[test]
 fn the_copy_that_is_left_is_the_one_that_has_the_most() {
     let counting = Counting::reading(|number| number == 0, answer_each);
     with_peer(
@@ -509,6 +531,54 @@ fn a_program_that_wants_no_retries_sends_no_copies() {
     );
 }
 
+#[test]
+fn a_copy_that_is_alone_is_not_sent_again_though_the_server_has_refused_it() {
+    let counting = Counting::reading(
+        |_| false,
+        |wire, attempts, number| {
+            if attempts[number].ended {
+                wire.reset(attempts[number].stream, ErrorCode::REFUSED_STREAM);
+            }
+        },
+    );
+    with_peer(
+        &counting,
+        |builder| builder.default_service_config(policy(2, NEVER)).retry_buffer_bytes(60),
+        |caller, attempts| async move {
+            let requests = stream::iter((0..2).map(|_| "x".repeat(40)));
+            let status = join(&caller, requests).await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::Refused), "{status}");
+            assert_eq!(Counting::taken(&attempts).len(), 1);
+        },
+    );
+}
+
+#[test]
+fn whoever_produces_requests_hears_that_the_chosen_server_wants_no_more() {
+    let counting = Counting::reading(
+        |_| false,
+        |wire, attempts, _| {
+            if attempts.len() == 2 && attempts.iter().all(|attempt| attempt.requests.len() == 1) {
+                wire.answer(attempts[1].stream, "enough");
+            }
+        },
+    );
+    with_peer(
+        &counting,
+        |builder| builder.default_service_config(policy(2, "0s")),
+        |caller, attempts| async move {
+            caller.channel().ready().await.unwrap();
+            let (sender, words) = stream::channel(1);
+            sender.send("one".to_owned()).await.unwrap();
+            let answers = caller.bidi(CHAT, Text::new(), Request::new(words)).await.unwrap();
+            // Nobody reads the answers meanwhile.
+            until("the end of the requests", || sender.is_closed()).await;
+            assert_eq!(collect(answers.into_inner()).await.unwrap(), ["enough"]);
+            assert_eq!(resets(&attempts)[0], CANCELLED);
+        },
+    );
+}
+
 /// Has both kinds of call with a stream of requests made, in three copies that nobody answers: all must fail for a cause that `is`
 /// so.
 fn fails_in_all_copies<S>(requests: fn() -> S, is: fn(&Cause) -> bool)
@@ -585,17 +655,18 @@ fn each_copy_goes_to_another_endpoint() {
     let target = format!("ipv4:{},{}", silent.peer.address, working.peer.address);
     let attempts = silent.attempts.clone();
     on_both(move || {
+        // Left to itself it would send many a call to the silent one twice.
         let builder = Channel::builder(&target)
-            .balancer(BalancerConfig::RoundRobin)
+            .balancer(BalancerConfig::Random)
             .default_service_config(policy(2, "0s"));
         let (caller, attempts) = (caller_with(builder), attempts.clone());
         async move {
             Counting::taken(&attempts);
             connected(&caller).await;
-            for kind in KINDS.into_iter().cycle().take(12) {
+            for kind in KINDS.into_iter().cycle().take(24) {
                 assert_eq!(kind(caller.clone()).await.unwrap(), ["all"]);
             }
-            until("the resets", || resets(&attempts) == [CANCELLED; 12]).await;
+            until("the resets", || resets(&attempts) == [CANCELLED; 24]).await;
         }
     });
 }
