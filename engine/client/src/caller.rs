@@ -8,7 +8,7 @@ use corelane_call::{
     Metadata, Request, Response, Status, Stream, Streaming,
 };
 
-use crate::call::{self, Plan, Requests};
+use crate::call::{self, Plan, Requests, UnaryCall};
 use crate::credentials::{CallCredentials, CallTo, ChannelSecurity};
 use crate::error::Failure;
 use crate::{Cause, Channel, Method};
@@ -118,22 +118,18 @@ impl Caller {
         self.options.send_max = limit;
     }
 
-    /// One request, one response.
+    /// One request, one response. The call is sent when its future is first polled.
     ///
     /// # Errors
     /// The call's status; [`Failure::of`] says where it failed if it failed on this side.
-    pub async fn unary<C: Codec>(
+    #[inline]
+    pub fn unary<C: Codec>(
         &self,
         method: Method,
         codec: C,
         request: Request<C::Encode>,
-    ) -> Result<Response<C::Decode>, Status> {
-        let (mut parts, message) = request.into_call();
-        let answer = match planned!(self, method, &mut parts) {
-            Ok(plan) => call::unary(&plan, &codec, &message).await,
-            Err(status) => Err(status),
-        };
-        self.after(method, answer, |response| Some(response.trailers_mut()))
+    ) -> impl Future<Output = Result<Response<C::Decode>, Status>> + use<'_, C> {
+        UnaryCall::new(self, method, codec, request)
     }
 
     /// One request, a stream of responses.
@@ -176,7 +172,7 @@ impl Caller {
             }
             Err(status) => Err(status),
         };
-        self.after(method, answer, |response| Some(response.trailers_mut()))
+        self.ended(method, answer)
     }
 
     /// A stream of requests, a stream of responses. The requests are polled by a task of their own, on this worker.
@@ -209,7 +205,7 @@ impl Caller {
     /// # Errors
     /// An interceptor refuses it.
     #[inline]
-    fn plan_at_once(&self, method: Method, parts: &mut CallParts) -> Result<Option<Plan>, Status> {
+    pub(crate) fn plan_at_once(&self, method: Method, parts: &mut CallParts) -> Result<Option<Plan>, Status> {
         let local = self.channel.local();
         if self.credentials.is_some() || local.is_early() {
             return Ok(None);
@@ -228,7 +224,11 @@ impl Caller {
     ///
     /// # Errors
     /// An interceptor refuses it, or there are no credentials: the interceptors do not hear of its end. Within, what else fails.
-    async fn plan(&self, method: Method, parts: &mut CallParts) -> Result<Result<Plan, Status>, Status> {
+    pub(crate) async fn plan(
+        &self,
+        method: Method,
+        parts: &mut CallParts,
+    ) -> Result<Result<Plan, Status>, Status> {
         parts.path = method.path();
         if let Some(interceptors) = &self.interceptors {
             let passed = match interceptors.has_async() {
@@ -263,6 +263,16 @@ impl Caller {
         let metadata = credentials.metadata(&call).await.map_err(refused)?;
         parts.metadata.merge(&metadata);
         Ok(())
+    }
+
+    /// As `after`, for a call with one response.
+    #[inline]
+    pub(crate) fn ended<T>(
+        &self,
+        method: Method,
+        answer: Result<Response<T>, Status>,
+    ) -> Result<Response<T>, Status> {
+        self.after(method, answer, |response| Some(response.trailers_mut()))
     }
 
     /// Tells the interceptors how the call ended; what came last in a good answer is where `trailers` says.

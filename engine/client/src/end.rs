@@ -73,6 +73,12 @@ pub(crate) enum Begun {
 }
 
 impl Outcome {
+    /// Whether the server said OK.
+    #[inline]
+    pub(crate) fn is_success(&self) -> bool {
+        matches!(&self.end, End::Answered(status) if status.code() == Code::Ok)
+    }
+
     /// Of a call that nobody knows: its session has forgotten it.
     pub(crate) fn gone() -> Outcome {
         Outcome {

@@ -13,6 +13,11 @@ pub(crate) struct Head {
     pub(crate) metadata: Presence,
 }
 
+impl Head {
+    /// Of a response that is not compressed and has no metadata.
+    pub(crate) const PLAIN: Head = Head { encoding: Encoding::Identity, metadata: Presence::No };
+}
+
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {

@@ -18,13 +18,13 @@ use corelane_memory::{Key, Slab};
 use corelane_runtime::{CloseReason, Io, Link, Session};
 use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
-use corelane_wire::hpack::Template;
+use corelane_wire::hpack::{BlockSet, Template};
 use corelane_wire::{FieldList, Instant, Name};
 
 use crate::end::{Begun, End, Lost, Outcome};
 use crate::error::Place;
 use crate::guarded::guarded;
-use crate::head::{self, Presence};
+use crate::head::{self, Head, Presence};
 use crate::keepalive::{Keepalive, Next};
 use crate::standing::{Phase, Standing};
 use crate::{Cause, Failure};
@@ -108,11 +108,22 @@ pub(crate) struct ClientSession {
     /// When the sweep comes.
     sweep_at: Instant,
     keepalive: Option<Keepalive>,
+    /// Heads that say nothing but that a response begins.
+    plain_heads: BlockSet,
+    /// Trailers that say OK and nothing else.
+    plain_ends: BlockSet,
 }
 
 impl ClientSession {
     pub(crate) fn new(standing: Rc<Standing>, keepalive: Option<Keepalive>) -> ClientSession {
-        ClientSession { calls: Slab::new(CALLS_MAX), standing, sweep_at: Instant::MAX, keepalive }
+        ClientSession {
+            calls: Slab::new(CALLS_MAX),
+            standing,
+            sweep_at: Instant::MAX,
+            keepalive,
+            plain_heads: BlockSet::default(),
+            plain_ends: BlockSet::default(),
+        }
     }
 
     /// Opens a stream for a call with one response.
@@ -341,10 +352,18 @@ impl ClientSession {
         if too_large {
             return self.fail(io, key, Cause::HeadersTooLarge);
         }
-        let head = match head::read(io.wire.fields(), call.accept) {
-            Ok(head) => head,
-            Err(cause) => return self.fail(io, key, cause),
+        let known = io.wire.known_block();
+        let head = if self.plain_heads.contains(known) {
+            Head::PLAIN
+        } else {
+            match head::read(io.wire.fields(), call.accept) {
+                Ok(head) => head,
+                Err(cause) => return self.fail(io, key, cause),
+            }
         };
+        if head == Head::PLAIN {
+            self.plain_heads.insert(known);
+        }
         if end_stream {
             return self.trailers(io, key);
         }
@@ -365,9 +384,14 @@ impl ClientSession {
     /// The response has ended with a status, or should have.
     fn trailers(&mut self, io: &mut Io<'_>, key: Key) {
         let Some(call) = self.calls.get_mut(key) else { return };
+        let known = io.wire.known_block();
+        let is_plain = self.plain_ends.contains(known) || plain_success(io.wire.fields());
         let fields = io.wire.fields();
-        let end = match plain_success(fields) {
-            true => End::Answered(Status::ok()),
+        let end = match is_plain {
+            true => {
+                self.plain_ends.insert(known);
+                End::Answered(Status::ok())
+            }
             false => match Status::from_fields(fields) {
                 Some(status) => {
                     call.trailers = Metadata::copy_of(fields);

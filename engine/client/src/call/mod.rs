@@ -9,11 +9,12 @@ mod hedged;
 mod place;
 mod plan;
 mod pump;
+mod short;
 mod streaming;
 mod unary;
 
 pub(crate) use cached::{Cache, Kept};
 pub(crate) use plan::Plan;
 pub use plan::WaitForReady;
+pub(crate) use short::UnaryCall;
 pub(crate) use streaming::{Requests, feed, many, one_of_many};
-pub(crate) use unary::unary;

@@ -106,38 +106,29 @@ pub(crate) async fn place(
 ) -> Result<Placed, Failure> {
     match place_at_once(plan, attempt, avoid, &mut open)? {
         Ok(placed) => Ok(placed),
-        Err(line) => line.wait(&mut open).await,
+        Err(line) => line.wait(plan, avoid, &mut open).await,
     }
 }
 
 /// As `place`, where there is room; else what is to be waited for. Most calls find room at once, and their futures stay small.
 #[inline]
-pub(crate) fn place_at_once<'a>(
-    plan: &'a Plan,
+pub(crate) fn place_at_once(
+    plan: &Plan,
     attempt: u32,
-    avoid: &'a [EndpointKey],
+    avoid: &[EndpointKey],
     open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
-) -> Result<Result<Placed, Line<'a>>, Failure> {
-    let mut search = Search {
-        plan,
-        attempt,
-        avoid,
-        blocked: Vec::new(),
-        retry_after: None,
-        turn: Called(None),
-        line: None,
-    };
-    Ok(match search.step(open)? {
+) -> Result<Result<Placed, Line>, Failure> {
+    let mut search =
+        Search { attempt, blocked: Vec::new(), retry_after: None, turn: Called(None), line: None };
+    Ok(match search.step(plan, avoid, open)? {
         Step::Placed(placed) => Ok(placed),
         Step::Wait(wait) => Err(Line { search, wait }),
     })
 }
 
 /// An attempt on its way to a stream.
-struct Search<'a> {
-    plan: &'a Plan,
+struct Search {
     attempt: u32,
-    avoid: &'a [EndpointKey],
     /// Those to be avoided, and behind them the endpoints whose breakers are open; empty while none is.
     blocked: Vec<EndpointKey>,
     /// When the first of those breakers lets a call through, as far as that is known.
@@ -154,30 +145,32 @@ enum Step {
 }
 
 /// An attempt that waits, in a pool's line or for a connection.
-pub(crate) struct Line<'a> {
-    search: Search<'a>,
+pub(crate) struct Line {
+    search: Search,
     wait: Wait,
 }
 
-impl Line<'_> {
-    /// Waits, and tries again, until there is room.
+impl Line {
+    /// Waits, and tries again, until there is room: for the same plan as before, and the same endpoints to avoid.
     pub(crate) async fn wait(
         self,
+        plan: &Plan,
+        avoid: &[EndpointKey],
         open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
     ) -> Result<Placed, Failure> {
         let Line { mut search, mut wait } = self;
         loop {
             // Before the wait: a turn that was not used is another's now.
             search.turn = Called(None);
-            if by(search.plan.deadline, wait).await.is_none() {
+            if by(plan.deadline, wait).await.is_none() {
                 let at = if search.line.is_some() { Place::Queue } else { Place::Connecting };
-                return Err(search.plan.expired(at, search.attempt));
+                return Err(plan.expired(at, search.attempt));
             }
             search.turn.0.clone_from(&search.line);
             // A breaker may have closed meanwhile.
             search.blocked.clear();
             search.retry_after = None;
-            match search.step(open)? {
+            match search.step(plan, avoid, open)? {
                 Step::Placed(placed) => return Ok(placed),
                 Step::Wait(next) => wait = next,
             }
@@ -185,15 +178,17 @@ impl Line<'_> {
     }
 }
 
-impl Search<'_> {
+impl Search {
     #[inline]
     fn step(
         &mut self,
+        plan: &Plan,
+        avoided: &[EndpointKey],
         open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
     ) -> Result<Step, Failure> {
-        let (plan, now) = (self.plan, now());
+        let now = now();
         loop {
-            let avoid = if self.blocked.is_empty() { self.avoid } else { &self.blocked };
+            let avoid = if self.blocked.is_empty() { avoided } else { &self.blocked };
             let picked = match self.line.take().filter(|pool| plan.local.takes_calls(pool)) {
                 Some(pool) => Picked::Pool(pool),
                 None => plan.local.pick(now, &Call { hash: plan.hash, avoid }),
@@ -205,9 +200,9 @@ impl Search<'_> {
                 {
                     return Err(plan.failure(cause, endpoint, self.attempt));
                 }
-                Picked::Wait | Picked::Failed(..) => return self.join(&plan.local.waiting),
+                Picked::Wait | Picked::Failed(..) => return self.join(plan, &plan.local.waiting),
             };
-            if self.blocked.get(self.avoid.len()..).is_some_and(|open| open.contains(&pool.key)) {
+            if self.blocked.get(avoided.len()..).is_some_and(|open| open.contains(&pool.key)) {
                 // No other endpoint is left.
                 let cause = Cause::BreakerOpen { retry_after: self.retry_after };
                 return Err(plan.failure(cause, Some(pool.name.clone()), self.attempt));
@@ -215,7 +210,7 @@ impl Search<'_> {
             let watch = match plan.local.admit(&pool, plan.path(), now) {
                 Ok(watch) => watch,
                 Err(retry_after) => {
-                    self.block(&pool, retry_after);
+                    self.block(&pool, avoided, retry_after);
                     continue;
                 }
             };
@@ -232,21 +227,21 @@ impl Search<'_> {
             // Full, or its last connection has just gone: the line hears of either's end.
             plan.local.watched(&pool.name, watch, None, now);
             self.turn.use_up();
-            let wait = self.join(&pool.waiters);
+            let wait = self.join(plan, &pool.waiters);
             self.line = Some(pool);
             return wait;
         }
     }
 
-    fn join(&self, waiters: &Rc<Waiters>) -> Result<Step, Failure> {
-        join(self.plan, waiters, self.attempt).map(Step::Wait)
+    fn join(&self, plan: &Plan, waiters: &Rc<Waiters>) -> Result<Step, Failure> {
+        join(plan, waiters, self.attempt).map(Step::Wait)
     }
 
     /// The breaker of the method is open there.
     #[cold]
-    fn block(&mut self, pool: &Pool, retry_after: Option<Duration>) {
+    fn block(&mut self, pool: &Pool, avoided: &[EndpointKey], retry_after: Option<Duration>) {
         if self.blocked.is_empty() {
-            self.blocked.extend(self.avoid);
+            self.blocked.extend(avoided);
         }
         self.blocked.push(pool.key);
         self.retry_after = [self.retry_after, retry_after].into_iter().flatten().min();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use corelane_call::compression::Compression;
 use corelane_call::{CallParts, Encoding, Metadata, Status};
-use corelane_policy::config::{HedgingPolicy, RetryPolicy};
+use corelane_policy::config::{HedgingPolicy, MethodConfig, RetryPolicy};
 use corelane_policy::resilience::PREVIOUS_ATTEMPTS_NAME;
 use corelane_wire::grpc::timeout;
 use corelane_wire::hpack::Template;
@@ -181,6 +181,17 @@ impl Plan {
     pub(crate) fn retry(&self) -> Option<&RetryPolicy> {
         let retry = self.settings.method.as_ref()?.retry.as_ref()?;
         Some(retry).filter(|_| self.local.shared.options.retries == Retries::ByPolicy)
+    }
+
+    /// Whether it is one attempt after the other, each with all the time of the call, and nothing is kept of its answer.
+    #[inline]
+    pub(crate) fn is_simple(&self) -> bool {
+        let waits_for_all = |method: &MethodConfig| {
+            method.hedging.is_none()
+                && method.retry.as_ref().is_none_or(|retry| retry.per_attempt_recv_timeout.is_none())
+        };
+        self.settings.method.as_deref().is_none_or(waits_for_all)
+            && (self.local.cache.is_none() || self.idempotency() != Idempotency::NoSideEffects)
     }
 
     /// When the attempt that begins now is given up, if before the call.

@@ -1,4 +1,5 @@
-//! One request, one response: attempts one after the other, as retries go.
+//! One request, one response: attempts one after the other, as retries go. A call whose first attempt is sent and answered at once
+//! does not come here: see `short`.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -8,6 +9,7 @@ use corelane_call::message::{decode_message, encode_message};
 use corelane_call::{
     Code, Codec, Encoding, Gathered, Metadata, ReplyParts, Response, Status, WasCompressed, give_buffer,
 };
+use corelane_memory::Key;
 use corelane_policy::balance::EndpointKey;
 use corelane_policy::resilience::{
     self, Committed, Decision, PUSHBACK_NAME, Pushback, Reach, RetryState, Stop,
@@ -21,7 +23,7 @@ use super::{cached, hedged};
 use crate::end::{Begun, End, Outcome};
 use crate::error::Failure;
 use crate::pool::Pool;
-use crate::session::{ClientSession, Opening};
+use crate::session::{ClientSession, Opening, Unopened};
 use crate::time::by;
 use crate::{Cause, Idempotency, Place};
 
@@ -99,35 +101,30 @@ pub(crate) async fn fetch<C: Codec>(plan: &Plan, codec: &C, message: &C::Encode)
         succeeded(plan);
         return Ok(got);
     }
-    match attempt(plan, codec, message, 1, None, &[], None).await {
-        Ok(got) => {
-            succeeded(plan);
-            Ok(got)
-        }
-        // Boxed, so that the futures of the many calls that succeed at once stay small.
-        Err(failed) => Box::pin(again(plan, codec, message, failed)).await,
-    }
+    let first = attempt(plan, codec, message, 1, None, &[], None).await;
+    retrying(plan, codec, message, first).await
 }
 
-/// Makes further attempts, after the first has failed.
-async fn again<C: Codec>(
+/// Makes further attempts, as long as the last one has failed and the policy allows another.
+pub(super) async fn retrying<C: Codec>(
     plan: &Plan,
     codec: &C,
     message: &C::Encode,
-    mut failed: Failed,
+    mut last: Result<Got, Failed>,
 ) -> Result<Got, Status> {
     let mut retries = RetryState::new();
     let mut avoid = Vec::new();
     loop {
-        until_next(plan, &mut retries, &mut avoid, failed, Committed::No).await?;
-        let previous = retries.previous_attempts();
-        match attempt(plan, codec, message, retries.attempts(), previous, &avoid, None).await {
+        let failed = match last {
             Ok(got) => {
                 succeeded(plan);
                 return Ok(got);
             }
-            Err(again) => failed = again,
-        }
+            Err(failed) => failed,
+        };
+        until_next(plan, &mut retries, &mut avoid, failed, Committed::No).await?;
+        let previous = retries.previous_attempts();
+        last = attempt(plan, codec, message, retries.attempts(), previous, &avoid, None).await;
     }
 }
 
@@ -190,28 +187,50 @@ pub(crate) async fn attempt<C: Codec>(
     used: Option<&RefCell<Vec<EndpointKey>>>,
 ) -> Result<Got, Failed> {
     let mut encoded = Ok(());
-    let encodings = plan.encodings;
-    let mut open = |session: &mut ClientSession, io: &mut Io<'_>, _: &Rc<Pool>| {
-        let now = io.now;
+    let mut open = opener(plan, codec, message, previous, &mut encoded);
+    let placed = match place_at_once(plan, number, avoid, &mut open) {
+        Ok(Ok(placed)) => Ok(placed),
+        Ok(Err(line)) => Box::pin(line.wait(plan, avoid, &mut open)).await,
+        Err(failure) => Err(failure),
+    };
+    drop(open);
+    let placed = placed.map_err(|failure| Failed::here(failure, None))?;
+    if let Some(used) = used {
+        used.borrow_mut().push(placed.pool.key);
+    }
+    answer(plan, placed, encoded, number).await
+}
+
+/// What opens the stream of an attempt and sends its request; whether that could be encoded is noted in `encoded`.
+#[inline]
+pub(super) fn opener<C: Codec>(
+    plan: &Plan,
+    codec: &C,
+    message: &C::Encode,
+    previous: Option<&str>,
+    encoded: &mut Result<(), Status>,
+) -> impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened> {
+    move |session, io, _| {
+        let (now, encodings) = (io.now, plan.encodings);
         plan.with_head(now, previous, |head, more| {
             let (deadline, receive_max) = (plan.deadline, plan.receive_max);
             let opening = Opening { head, more, deadline, receive_max, accept: encodings.accept };
             let key = session.open_one(io, &opening, EndStream::No)?;
-            encoded = session.send(io, key, EndStream::Yes, |out| {
+            *encoded = session.send(io, key, EndStream::Yes, |out| {
                 encode_message(codec, message, encodings.send, plan.send_max, out)
             });
             Ok(key)
         })
-    };
-    let placed = match place_at_once(plan, number, avoid, &mut open) {
-        Ok(Ok(placed)) => Ok(placed),
-        Ok(Err(line)) => Box::pin(line.wait(&mut open)).await,
-        Err(failure) => Err(failure),
-    };
-    let mut placed = placed.map_err(|failure| Failed::here(failure, None))?;
-    if let Some(used) = used {
-        used.borrow_mut().push(placed.pool.key);
     }
+}
+
+/// Waits for the answer to an attempt that was placed, if its request could be encoded.
+pub(super) async fn answer(
+    plan: &Plan,
+    mut placed: Placed,
+    encoded: Result<(), Status>,
+    number: u32,
+) -> Result<Got, Failed> {
     if let Err(status) = encoded {
         return Err(unsendable(plan, &placed, status, number));
     }
@@ -272,6 +291,18 @@ pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32)
 /// From what came to what the caller gets.
 pub(crate) fn decode<C: Codec>(plan: &Plan, codec: &C, got: Got) -> Result<Response<C::Decode>, Status> {
     let Got { outcome, pool, number } = got;
+    taken(plan, codec, outcome, &pool, number)
+}
+
+/// As `decode`, with what came and where it came from.
+#[inline]
+pub(super) fn taken<C: Codec>(
+    plan: &Plan,
+    codec: &C,
+    outcome: Outcome,
+    pool: &Pool,
+    number: u32,
+) -> Result<Response<C::Decode>, Status> {
     let item = unpack(plan, codec, &outcome.message, outcome.encoding);
     let (item, compressed) = item.map_err(|(cause, status)| {
         plan.failure(cause, Some(pool.name.clone()), number).into_status(status)
