@@ -152,6 +152,12 @@ impl Inbound {
         self.open.as_ref().map(|open| open.stream)
     }
 
+    /// Whether any frame may come next: the peer has greeted, and no header block is open.
+    #[inline]
+    pub(super) fn takes_any(&self) -> bool {
+        self.greeted && self.open.is_none()
+    }
+
     /// A header block begins; it is decoded here and now if it ends in the same frame.
     #[inline]
     pub(super) fn begin_block(
@@ -198,7 +204,14 @@ impl Inbound {
         self.decode(stream, open.end_stream, &block).map(Some)
     }
 
-    fn decode(&mut self, stream: StreamId, end_stream: bool, block: &[u8]) -> Result<Block, ConnectionError> {
+    /// Decodes a whole header block.
+    #[inline]
+    pub(super) fn decode(
+        &mut self,
+        stream: StreamId,
+        end_stream: bool,
+        block: &[u8],
+    ) -> Result<Block, ConnectionError> {
         self.known = self.decoder.known(block, self.limits);
         if self.known.is_some() {
             return Ok(Block { stream, end_stream, too_large: false });

@@ -11,7 +11,7 @@ use super::{
     Cause, Connection, ConnectionError, ErrorCode, Event, Frame, HEADER_LEN, Header, Inbound, Instant,
     Received, ResetBy, Role, StreamId, StreamKey, frame,
 };
-use crate::frame::{Data, FrameError, GoAway, Headers, Kind, Settings, WindowUpdate};
+use crate::frame::{Data, Flags, FrameError, GoAway, Headers, Kind, Settings, WindowUpdate};
 
 /// An event, or nothing worth one.
 type Outcome<'b> = Result<Option<Event<'b>>, Fault>;
@@ -68,8 +68,28 @@ impl Connection {
         Ok(rest.get(..header.len as usize).map(|payload| (header, payload)))
     }
 
+    #[inline]
     fn frame<'b>(&mut self, now: Instant, header: Header, payload: &'b [u8]) -> Outcome<'b> {
         self.inbound.counters.frames_received += 1;
+        // Nearly all frames are DATA, or HEADERS that are a block of their own, with neither padding nor priority.
+        if self.inbound.takes_any() && !header.stream.is_zero() {
+            let end_stream = header.flags.contains(Flags::END_STREAM);
+            match (header.kind, header.flags.without(Flags::END_STREAM)) {
+                (Kind::DATA, Flags::NONE) => {
+                    let (stream, flow_len) = (header.stream, header.len);
+                    return self.data(Data { stream, payload, flow_len, end_stream });
+                }
+                (Kind::HEADERS, Flags::END_HEADERS) => {
+                    let block = self.inbound.decode(header.stream, end_stream, payload)?;
+                    return self.block(block);
+                }
+                _ => {}
+            }
+        }
+        self.any_frame(now, header, payload)
+    }
+
+    fn any_frame<'b>(&mut self, now: Instant, header: Header, payload: &'b [u8]) -> Outcome<'b> {
         let frame = match (frame::parse(header, payload), self.inbound.open_block()) {
             (Ok(frame @ Frame::Continuation(_)), _) | (Ok(frame), None) => frame,
             // Whatever else comes between the frames of a header block ends the connection (section 6.10).
