@@ -133,7 +133,21 @@ impl ClientSession {
         opening: &Opening<'_>,
         end: EndStream,
     ) -> Result<Key, Unopened> {
-        self.open(io, opening, end, Body::One(Gathered::new(take_buffer())))
+        self.open(io, opening, end, Body::One(Gathered::new(take_buffer()))).map(|(key, _)| key)
+    }
+
+    /// Opens a stream for a call with one request, which `encode` appends, and one response. Says beside the key whether the
+    /// request was sent, as [`send`](Self::send) does.
+    #[inline]
+    pub(crate) fn open_unary(
+        &mut self,
+        io: &mut Io<'_>,
+        opening: &Opening<'_>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>,
+    ) -> Result<(Key, Result<(), Status>), Unopened> {
+        let body = Body::One(Gathered::new(take_buffer()));
+        let (key, stream) = self.open(io, opening, EndStream::No, body)?;
+        Ok((key, ClientSession::send_on(io, stream, EndStream::Yes, encode)))
     }
 
     /// Opens a stream for a call whose responses go to `inbound`.
@@ -145,7 +159,7 @@ impl ClientSession {
         inbound: Rc<Inbound>,
         origin: Rc<Origin>,
     ) -> Result<Key, Unopened> {
-        self.open(io, opening, end, Body::Many { inbound, origin })
+        self.open(io, opening, end, Body::Many { inbound, origin }).map(|(key, _)| key)
     }
 
     #[inline]
@@ -155,11 +169,12 @@ impl ClientSession {
         opening: &Opening<'_>,
         end: EndStream,
         body: Body,
-    ) -> Result<Key, Unopened> {
+    ) -> Result<(Key, StreamKey), Unopened> {
         if self.standing.phase() != Phase::Ready {
             return Err(Unopened::Leaving);
         }
-        let stream = match io.wire.open_template(opening.head, opening.more, end) {
+        let Some(key) = self.calls.vacant_key() else { return Err(Unopened::Full) };
+        let stream = match io.wire.open_template(opening.head, opening.more, end, key.index()) {
             Ok(stream) => stream,
             Err(OpenError::Full) => return Err(Unopened::Full),
             Err(OpenError::GoingAway | OpenError::Exhausted) => {
@@ -181,13 +196,8 @@ impl ClientSession {
             waker: None,
             pump: None,
         };
-        let Ok(key) = self.calls.insert(call) else {
-            if let Some(stream) = io.wire.stream(stream) {
-                stream.reset(ErrorCode::CANCEL);
-            }
-            return Err(Unopened::Full);
-        };
-        io.wire.stream(stream).expect("it was opened just now").set_tag(key.index());
+        let inserted = self.calls.insert(call).is_ok();
+        debug_assert!(inserted, "there was a vacant key just before");
         self.standing.opened();
         if opening.deadline < self.sweep_at {
             self.sweep_at = opening.deadline;
@@ -198,7 +208,7 @@ impl ClientSession {
         {
             io.set_timer(KEEPALIVE, at);
         }
-        Ok(key)
+        Ok((key, stream))
     }
 
     /// Sends a message: `encode` appends it, prefix included.
@@ -214,7 +224,17 @@ impl ClientSession {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>,
     ) -> Result<(), Status> {
         let Some(call) = self.calls.get(key) else { return Ok(()) };
-        let Some(stream) = io.wire.stream(call.stream) else { return Ok(()) };
+        ClientSession::send_on(io, call.stream, end, encode)
+    }
+
+    #[inline]
+    fn send_on(
+        io: &mut Io<'_>,
+        stream: StreamKey,
+        end: EndStream,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let Some(stream) = io.wire.stream(stream) else { return Ok(()) };
         let mut encoded = Ok(());
         let _ = stream.send_with(end, |out| encoded = guarded(out, encode));
         encoded

@@ -37,6 +37,8 @@ use std::time::Duration;
 thread_local! {
     /// The worker of this thread, while it runs.
     static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+    /// The time of its turn, beside it: to ask for that is a load where the worker itself would have to be found.
+    static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// The worker of this thread, if it is one.
@@ -47,7 +49,7 @@ pub(crate) fn current() -> Option<Rc<Worker>> {
 /// The time of this turn, on a worker.
 #[inline]
 pub(crate) fn now() -> Option<Instant> {
-    CURRENT.try_with(|current| current.borrow().as_ref().map(|worker| worker.now())).ok().flatten()
+    NOW.get()
 }
 
 /// Delivers a wake if this thread is the worker `home`; says whether it was.
@@ -181,6 +183,7 @@ impl Worker {
     pub(crate) fn begin_turn(&self) -> Instant {
         let now = self.clock.read();
         self.now.set(now);
+        NOW.set(Some(now));
         if self.timers.is_due(now) {
             self.expire(now);
         }
@@ -453,6 +456,7 @@ impl Prepared {
             Some(_) => Err(StartError::WorkerExists),
             None => {
                 *current = Some(self.worker.clone());
+                NOW.set(Some(self.worker.now()));
                 Ok(())
             }
         })
@@ -463,6 +467,7 @@ impl Prepared {
 fn uninstall() {
     // Taken out before it is dropped: what a worker holds may ask for the current one while it goes.
     let worker = CURRENT.with_borrow_mut(Option::take);
+    NOW.set(None);
     // Again: a worker whose `serve` was dropped has not been closed yet.
     if let Some(worker) = worker {
         worker.home.close();
@@ -472,6 +477,7 @@ fn uninstall() {
 /// Ends the connections of this thread's worker, which has died: its runtime leaks their tasks, and peers would wait for ever
 /// for answers.
 pub(crate) fn bury() {
+    NOW.set(None);
     if let Some(worker) = CURRENT.with_borrow_mut(Option::take) {
         for (_, inbox) in worker.connections.borrow().iter() {
             inbox.cord.get().into_iter().for_each(Cord::pull);

@@ -15,7 +15,6 @@ use corelane_policy::resilience::{
     self, Committed, Decision, PUSHBACK_NAME, Pushback, Reach, RetryState, Stop,
 };
 use corelane_runtime::{Io, now, sleep_until};
-use corelane_wire::frame::EndStream;
 
 use super::place::{Placed, place_at_once};
 use super::plan::Plan;
@@ -215,10 +214,10 @@ pub(super) fn opener<C: Codec>(
         plan.with_head(now, previous, |head, more| {
             let (deadline, receive_max) = (plan.deadline, plan.receive_max);
             let opening = Opening { head, more, deadline, receive_max, accept: encodings.accept };
-            let key = session.open_one(io, &opening, EndStream::No)?;
-            *encoded = session.send(io, key, EndStream::Yes, |out| {
+            let (key, sent) = session.open_unary(io, &opening, |out| {
                 encode_message(codec, message, encodings.send, plan.send_max, out)
-            });
+            })?;
+            *encoded = sent;
             Ok(key)
         })
     }

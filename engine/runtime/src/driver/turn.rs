@@ -11,7 +11,7 @@ use crate::session::{CloseReason, Io, Session};
 use crate::timers::Target;
 use crate::tls::{TlsError, is_record};
 use corelane_observe::Limit;
-use corelane_wire::connection::{Cause, ConnectionError};
+use corelane_wire::connection::{Cause, ConnectionError, Received};
 use corelane_wire::frame::ErrorCode;
 use std::io;
 use std::net::Shutdown;
@@ -137,25 +137,11 @@ impl<S: Session> Driver<S> {
         }
         Output::prepare(&mut self.wire, &self.worker.buffers);
         self.touched = true;
-        while self.events_left > 0 && self.wire.wants_input() {
-            let received = match self.wire.receive(self.now, self.input.unread()) {
-                Ok(received) => received,
-                Err(error) if is_of_tls(error, self.input.unread()) => {
-                    return self.close(&CloseReason::TlsPeer, FLUSH, LINGER);
-                }
-                Err(error) => return self.fail(error),
+        if let Err(error) = self.hand_over() {
+            return match is_of_tls(error, self.input.unread()) {
+                true => self.close(&CloseReason::TlsPeer, FLUSH, LINGER),
+                false => self.fail(error),
             };
-            let consumed = received.consumed;
-            let Some(event) = received.event else {
-                self.input.consume(consumed);
-                self.input.starved = true;
-                self.inbox.partial_since_ns.set(self.input.partial_since(self.now));
-                break;
-            };
-            self.events_left -= 1;
-            let (session, mut io) = session_and_io!(self);
-            session.event(&mut io, event);
-            self.input.consume(consumed);
         }
         if self.input.is_ended() && self.input.starved {
             // An alert is shorter than the head of a frame.
@@ -163,6 +149,25 @@ impl<S: Session> Driver<S> {
             let reason = if is_tls { CloseReason::TlsPeer } else { CloseReason::PeerClosed };
             self.close(&reason, FLUSH, Duration::ZERO);
         }
+    }
+
+    /// Has the session hear of one event after the other, as far as they have come and this turn allows.
+    fn hand_over(&mut self) -> Result<(), ConnectionError> {
+        let (session, mut io) = session_and_io!(self);
+        let input = &mut self.input;
+        while self.events_left > 0 && io.wire.wants_input() {
+            let Received { consumed, event } = io.wire.receive(io.now, input.unread())?;
+            let Some(event) = event else {
+                input.consume(consumed);
+                input.starved = true;
+                io.inbox.partial_since_ns.set(input.partial_since(io.now));
+                break;
+            };
+            self.events_left -= 1;
+            session.event(&mut io, event);
+            input.consume(consumed);
+        }
+        Ok(())
     }
 
     /// Tells the session, or the protocol, about timers that went off.

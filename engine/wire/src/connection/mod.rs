@@ -180,12 +180,13 @@ impl Connection {
     /// # Panics
     /// On a server's connection: push is disabled.
     pub fn open(&mut self, fields: &FieldList, end: EndStream) -> Result<StreamKey, OpenError> {
-        let (id, key) = self.open_slot(end)?;
+        let (id, key) = self.open_slot(end, TAG_NONE)?;
         self.outbound.block(id, fields, end);
         Ok(key)
     }
 
-    /// As [`Connection::open`], for a head that comes again and again, and `more` fields behind it, which differ.
+    /// As [`Connection::open`], for a head that comes again and again, and `more` fields behind it, which differ. The stream has
+    /// `tag` from the beginning (see [`Stream::set_tag`]).
     ///
     /// # Errors
     /// As [`Connection::open`].
@@ -198,13 +199,15 @@ impl Connection {
         template: &Template,
         more: Option<&FieldList>,
         end: EndStream,
+        tag: u32,
     ) -> Result<StreamKey, OpenError> {
-        let (id, key) = self.open_slot(end)?;
+        let (id, key) = self.open_slot(end, tag)?;
         self.outbound.template(id, template, more, end);
         Ok(key)
     }
 
-    fn open_slot(&mut self, end: EndStream) -> Result<(StreamId, StreamKey), OpenError> {
+    #[inline]
+    fn open_slot(&mut self, end: EndStream, tag: u32) -> Result<(StreamId, StreamKey), OpenError> {
         assert!(self.role == Role::Client, "only a client opens streams");
         if self.failed.is_some() || self.shutdown != Shutdown::Running {
             return Err(OpenError::GoingAway);
@@ -216,6 +219,7 @@ impl Connection {
         self.next_stream = id.next();
         let recv_window = self.settings.recv_window(&self.config);
         let mut slot = Slot::new(id, recv_window, self.outbound.initial_window);
+        slot.tag = tag;
         slot.send = if end == EndStream::Yes { SendState::Closed } else { SendState::Body };
         Ok((id, self.streams.insert(slot)))
     }

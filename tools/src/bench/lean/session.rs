@@ -98,14 +98,13 @@ impl LeanSession {
     #[inline]
     fn send(&mut self, io: &mut Io<'_>, tag: u32, intended_ns: u64, now_ns: u64) -> bool {
         let template = &self.ledger.template;
-        let Ok(key) = io.wire.open_template(&template.head, None, EndStream::No) else {
+        let Ok(key) = io.wire.open_template(&template.head, None, EndStream::No, tag) else {
             // Its stream ids are used up, or one side goes away: it finishes what it has.
             io.wire.drain(io.now);
             self.standing.reach(Phase::Leaving, io);
             return false;
         };
-        let mut stream = io.wire.stream(key).expect("it was opened just now");
-        stream.set_tag(tag);
+        let stream = io.wire.stream(key).expect("it was opened just now");
         stream.send_data(&template.request, EndStream::Yes).expect("the head has been sent, and no end");
         let slot = slot_of(&mut self.slots, tag).expect("free slots are slots");
         slot.stream = Some(key);
