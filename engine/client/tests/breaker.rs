@@ -306,6 +306,29 @@ fn a_probe_that_is_given_up_gives_its_place_to_another() {
     });
 }
 
+/// The breaker lets one probe through, and so no copy of it.
+#[test]
+fn a_probe_is_not_given_up_since_its_copies_are_held_back() {
+    let counting = Counting::start(|wire, call, number| match number {
+        0 | 1 => wire.fail(call.stream, "14", &[]),
+        _ => wire.answer(call.stream, "better"),
+    });
+    let config =
+        r#"{"methodConfig": [{"name": [{}], "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0s"}}]}"#;
+    let (target, attempts) = (counting.peer.target.clone(), counting.attempts.clone());
+    on_both(move || {
+        let builder = Channel::builder(&target).default_service_config(config);
+        let (broken, attempts) = (Broken::new(builder, hasty(1)), attempts.clone());
+        async move {
+            Counting::taken(&attempts);
+            let caller = broken.caller();
+            assert_eq!(say(&caller, "hello").await.unwrap_err().code(), Code::Unavailable);
+            assert_eq!(probe(&caller, "hello").await.unwrap(), "better");
+            assert_eq!((broken.figures().state, attempts.lock().unwrap().len()), (Closed, 3));
+        }
+    });
+}
+
 #[test]
 fn whoever_forces_it_has_the_last_word() {
     let server = Running::start();
