@@ -492,6 +492,40 @@ fn calls_go_to_the_endpoints_whose_breakers_are_closed() {
     });
 }
 
+/// A retry goes elsewhere if it can. Where all others are held back by their breakers it goes where the first attempt went.
+#[test]
+fn a_retry_goes_back_where_it_came_from_if_all_other_breakers_are_open() {
+    let failing = Counting::start(|wire, call, number| match number % 2 {
+        0 => wire.fail(call.stream, "14", &[]),
+        _ => wire.answer(call.stream, "the second time"),
+    });
+    let others: Vec<Peer> =
+        (0..2).map(|_| Peer::answering(|wire, call| wire.answer(call.stream, "not here"))).collect();
+    let addresses: Vec<String> = others.iter().map(|peer| peer.address.clone()).collect();
+    let target = format!("ipv4:{},{},{}", addresses[0], failing.peer.address, addresses[1]);
+    let config = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2, "initialBackoff": "0.001s",
+        "maxBackoff": "0.001s", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
+    on_both(move || {
+        let builder = Channel::builder(&target).balancer(BalancerConfig::Random);
+        let broken = Broken::new(builder.default_service_config(config), in_a_row(1_000));
+        let addresses = addresses.clone();
+        async move {
+            let caller = broken.caller();
+            until("all", || {
+                caller.channel().wake();
+                caller.channel().pools().iter().filter(|(_, pool)| pool.open == 1).count() == 3
+            })
+            .await;
+            for address in &addresses {
+                broken.shared.set_breaker(address, ECHO, BreakerMode::ForcedOpen);
+            }
+            for _ in 0..20 {
+                assert_eq!(say(&caller, "hello").await.unwrap(), "the second time");
+            }
+        }
+    });
+}
+
 #[test]
 fn what_one_worker_has_found_out_all_others_know() {
     let server = Running::start();
