@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use corelane_call::Code;
@@ -132,13 +132,17 @@ impl AsRef<OutlierEndpoint> for Watched {
 }
 
 impl Outliers {
-    /// The detection for a list, with what is known of its endpoints from `before`.
+    /// The detection for a list, with what is known of its endpoints from `before`, which ends: two detections would each see some
+    /// of the calls, or both eject.
     pub(crate) fn new(
         config: OutlierDetectionConfig,
         endpoints: &Endpoints,
         before: Option<&Outliers>,
         now: Instant,
     ) -> Outliers {
+        if let Some(before) = before {
+            drop(before.end());
+        }
         let known = |key| before?.find(key).cloned();
         let endpoints: Vec<Watched> = endpoints
             .iter()
@@ -177,9 +181,15 @@ impl Outliers {
 
     /// Nothing watches the endpoints any more: all are back, and this detection ejects none of them again.
     pub(crate) fn return_all(&self, balancer: &balance::Shared) {
+        let _term = self.end();
+        self.tell(balancer, OutlierDetector::return_all(&self.endpoints));
+    }
+
+    /// No sweep begins any more, and none is under way.
+    fn end(&self) -> MutexGuard<'_, Term> {
         let mut term = self.term.lock().unwrap_or_else(PoisonError::into_inner);
         *term = Term::Over;
-        self.tell(balancer, OutlierDetector::return_all(&self.endpoints));
+        term
     }
 
     fn tell(&self, balancer: &balance::Shared, changes: Vec<Ejection>) {
