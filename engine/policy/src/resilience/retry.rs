@@ -91,12 +91,11 @@ impl RetryState {
         throttle: Option<&RetryThrottle>,
         rng: &mut Rng,
     ) -> Decision {
-        if failure.committed == Committed::Yes {
-            return Decision::Fail(Stop::Committed);
-        }
         if self.transparent.allows(failure) {
             return Decision::TransparentRetry;
         }
+        // Whether or not a retry could follow: gRFC A6 has every call that a server fails take a token, and one that answers with a
+        // head first is no better off.
         let budget = failure.charge(throttle, policy.map(|policy| &policy.retryable));
         match self.permitted(failure, policy, budget) {
             Err(stop) => Decision::Fail(stop),
@@ -123,6 +122,9 @@ impl RetryState {
         policy: Option<&'p RetryPolicy>,
         budget: Budget,
     ) -> Result<&'p RetryPolicy, Stop> {
+        if failure.committed == Committed::Yes {
+            return Err(Stop::Committed);
+        }
         if failure.pushback == Some(Pushback::Never) {
             return Err(Stop::Pushback);
         }
@@ -230,15 +232,20 @@ mod tests {
         }
     }
 
+    /// "Every failed RPC will decrement the token_count by 1" (gRFC A6), and it counts as failed by its code: that it cannot be sent
+    /// again does not help the server. What never got there is none of its failures.
     #[test]
-    fn a_committed_call_is_never_sent_again() {
+    fn a_committed_call_is_never_sent_again_and_takes_a_token_if_a_server_had_it() {
         let (mut call, mut rng, throttle) = (RetryState::new(), Rng::with_seed(0), throttle(10));
-        for reach in [Reach::NeverSent, Reach::Refused, Reach::MaybeExecuted] {
+        for reach in [Reach::NeverSent, Reach::Local, Reach::Refused, Reach::MaybeExecuted] {
             let failure = Failure { reach, committed: Committed::Yes, ..failure(Code::Unavailable) };
             let decision = call.on_attempt_failed(&failure, Some(&policy(5)), Some(&throttle), &mut rng);
             assert_eq!(decision, Decision::Fail(Stop::Committed));
         }
-        assert_eq!(throttle.milli_tokens(), 10_000);
+        assert_eq!(throttle.milli_tokens(), 8_000);
+        let own = Failure { committed: Committed::Yes, ..failure(Code::InvalidArgument) };
+        let decision = call.on_attempt_failed(&own, Some(&policy(5)), Some(&throttle), &mut rng);
+        assert_eq!((decision, throttle.milli_tokens()), (Decision::Fail(Stop::Committed), 8_000));
     }
 
     #[test]
