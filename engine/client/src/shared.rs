@@ -298,8 +298,10 @@ impl Shared {
         let outliers = watched.map(|config| {
             Outliers::new(config.clone(), &endpoints, before.as_deref(), corelane_runtime::clock())
         });
+        // Without an algorithm no call is to be counted (gRFC A50).
+        let outliers = outliers.filter(Outliers::is_active);
         if let Some(before) = before
-            && !outliers.as_ref().is_some_and(Outliers::is_active)
+            && outliers.is_none()
         {
             before.return_all(&self.balancer);
         }
@@ -436,6 +438,8 @@ mod tests {
 
             use_balancer(&shared, balancer);
             assert_eq!(ejected_count(&shared), 0, "{balancer}");
+            // And no call is counted.
+            assert!(shared.outliers().is_none(), "{balancer}");
             // A worker that has not taken the new config yet.
             sweep_after(22);
             assert_eq!(ejected_count(&shared), 0, "{balancer}");
