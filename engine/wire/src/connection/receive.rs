@@ -225,13 +225,24 @@ impl Connection {
 
     /// Runs a check of the header list. One that was cut off at its limits may lack what the check looks for, so it is
     /// passed on as it is, and marked.
+    #[inline]
     fn head(
-        &self,
+        &mut self,
         block: Block,
         check: fn(&crate::FieldList) -> Result<Head, Malformed>,
     ) -> Result<Head, Fault> {
-        match check(&self.inbound.fields) {
-            Ok(head) => Ok(head),
+        let known = self.inbound.known;
+        let plain = Head { content_length: None, status: if self.role == Role::Client { 200 } else { 0 } };
+        if self.plain_heads.contains(known) {
+            return Ok(plain);
+        }
+        match check(self.inbound.fields()) {
+            Ok(head) => {
+                if head == plain {
+                    self.plain_heads.insert(known);
+                }
+                Ok(head)
+            }
             Err(Malformed) if block.too_large => Ok(Head { content_length: None, status: 0 }),
             Err(Malformed) => Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR)),
         }
@@ -260,8 +271,12 @@ impl Connection {
     }
 
     fn trailers<'b>(&mut self, key: StreamKey, block: Block) -> Outcome<'b> {
-        if head::trailers(&self.inbound.fields).is_err() && !block.too_large {
-            return Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR));
+        let known = self.inbound.known;
+        if !self.plain_trailers.contains(known) {
+            if head::trailers(self.inbound.fields()).is_err() && !block.too_large {
+                return Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR));
+            }
+            self.plain_trailers.insert(known);
         }
         let slot = self.streams.get_mut(key).expect("found by its id just before");
         body_arrives(slot, 0, true)?;
