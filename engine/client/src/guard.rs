@@ -6,9 +6,9 @@
 //! Does not: choose endpoints. Invariant: every permit of a breaker is given back, with what became of the call or as ignored.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use corelane_call::Code;
@@ -69,8 +69,10 @@ impl Breakers {
 
     /// Forgets the breakers of endpoints that are gone.
     pub(crate) fn retain(&self, endpoints: &Endpoints) {
+        // Before the lock: calls may wait for it.
+        let kept: HashSet<&str> = endpoints.iter().map(|endpoint| &*endpoint.info().address).collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(endpoint, _), _| endpoints.iter().any(|kept| kept.info().address == *endpoint));
+        known.retain(|(endpoint, _), _| kept.contains(&**endpoint));
     }
 
     /// What all breakers have seen.
@@ -109,6 +111,8 @@ impl fmt::Debug for Breakers {
 pub(crate) struct Outliers {
     detector: OutlierDetector,
     endpoints: Vec<Watched>,
+    /// Where in `endpoints` it is, by the slots of keys.
+    places: Vec<Option<usize>>,
     /// Held while it is changed who is ejected.
     term: Mutex<Term>,
 }
@@ -132,26 +136,30 @@ impl AsRef<OutlierEndpoint> for Watched {
 }
 
 impl Outliers {
-    /// The detection for a list, with what is known of its endpoints from `before`.
+    /// The detection for a list, with what is known of its endpoints from `before`, which ends: two detections would each see some
+    /// of the calls, or both eject.
     pub(crate) fn new(
         config: OutlierDetectionConfig,
         endpoints: &Endpoints,
         before: Option<&Outliers>,
         now: Instant,
     ) -> Outliers {
+        if let Some(before) = before {
+            drop(before.end());
+        }
         let known = |key| before?.find(key).cloned();
-        let endpoints: Vec<Watched> = endpoints
-            .iter()
-            .map(|endpoint| Watched {
-                key: endpoint.key(),
-                endpoint: known(endpoint.key()).unwrap_or_default(),
-            })
-            .collect();
+        let mut places = vec![None; endpoints.slots_count()];
+        let mut watched = Vec::with_capacity(endpoints.order().len());
+        for endpoint in endpoints.iter() {
+            let key = endpoint.key();
+            places[key.slot()] = Some(watched.len());
+            watched.push(Watched { key, endpoint: known(key).unwrap_or_default() });
+        }
         let detector = match before {
-            Some(before) => before.detector.successor(config, now, &endpoints),
+            Some(before) => before.detector.successor(config, now, &watched),
             None => OutlierDetector::new(config, now),
         };
-        Outliers { detector, endpoints, term: Mutex::new(Term::Current) }
+        Outliers { detector, endpoints: watched, places, term: Mutex::new(Term::Current) }
     }
 
     /// Whether it ever ejects.
@@ -160,7 +168,8 @@ impl Outliers {
     }
 
     pub(crate) fn find(&self, key: EndpointKey) -> Option<&Arc<OutlierEndpoint>> {
-        self.endpoints.iter().find(|watched| watched.key == key).map(|watched| &watched.endpoint)
+        let place = (*self.places.get(key.slot())?)?;
+        self.endpoints.get(place).filter(|watched| watched.key == key).map(|watched| &watched.endpoint)
     }
 
     /// Compares the endpoints, if that is due; tells the balancer what has changed.
@@ -177,9 +186,15 @@ impl Outliers {
 
     /// Nothing watches the endpoints any more: all are back, and this detection ejects none of them again.
     pub(crate) fn return_all(&self, balancer: &balance::Shared) {
+        let _term = self.end();
+        self.tell(balancer, OutlierDetector::return_all(&self.endpoints));
+    }
+
+    /// No sweep begins any more, and none is under way.
+    fn end(&self) -> MutexGuard<'_, Term> {
         let mut term = self.term.lock().unwrap_or_else(PoisonError::into_inner);
         *term = Term::Over;
-        self.tell(balancer, OutlierDetector::return_all(&self.endpoints));
+        term
     }
 
     fn tell(&self, balancer: &balance::Shared, changes: Vec<Ejection>) {
@@ -305,5 +320,67 @@ impl Watch {
             let change = breaker.record(permit, now, outcome, now.since(self.began));
             breakers.tell(endpoint, method, change);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corelane_policy::balance::{EndpointInfo, Publisher};
+    use corelane_policy::config::ServiceConfig;
+
+    /// What `addresses` are published as.
+    fn publish(publisher: &mut Publisher, addresses: &[&str]) -> Arc<Endpoints> {
+        let list = addresses.iter().map(|address| EndpointInfo::new(*address)).collect();
+        publisher.publish(&BalancerConfig::RoundRobin.into(), list).unwrap();
+        publisher.shared().endpoints()
+    }
+
+    fn detection() -> OutlierDetectionConfig {
+        let service = ServiceConfig::from_json(
+            r#"{"loadBalancingConfig": [{"outlier_detection": {
+                "failurePercentageEjection": {}, "childPolicy": [{"round_robin": {}}]
+            }}]}"#,
+        );
+        let balancer = service.unwrap().balancer.unwrap();
+        outlier_config(&balancer).unwrap().clone()
+    }
+
+    #[test]
+    fn an_endpoint_that_stays_is_found_with_what_is_known_of_it_and_one_that_is_gone_is_not() {
+        let mut publisher = Publisher::new(fastrand::Rng::with_seed(1));
+        let first = publish(&mut publisher, &["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
+        let now = Instant::from_nanos(0);
+        let before = Outliers::new(detection(), &first, None, now);
+        // The last one's slot is another's now, and the order is not that of the slots.
+        let second = publish(&mut publisher, &["10.0.0.4:1", "10.0.0.2:1", "10.0.0.1:1"]);
+        let after = Outliers::new(detection(), &second, Some(&before), now);
+        let [one, two, three] = *first.order() else { panic!("{first:?}") };
+        for key in [one, two] {
+            assert!(Arc::ptr_eq(before.find(key).unwrap(), after.find(key).unwrap()));
+        }
+        assert!(!Arc::ptr_eq(before.find(one).unwrap(), before.find(two).unwrap()));
+        let four = second.order()[0];
+        assert_eq!(four.slot(), three.slot());
+        assert!(after.find(three).is_none() && before.find(four).is_none());
+        assert!(!Arc::ptr_eq(after.find(four).unwrap(), before.find(three).unwrap()));
+    }
+
+    #[test]
+    fn breakers_of_endpoints_that_are_gone_are_forgotten_and_no_others() {
+        let config = BreakerConfig { consecutive_failures: Some(1), ..BreakerConfig::default() };
+        let breakers = Breakers::new(config, None);
+        for (endpoint, method) in [("10.0.0.1:1", "/a/A"), ("10.0.0.1:1", "/a/B"), ("10.0.0.2:1", "/a/A")] {
+            assert!(breakers.get(&endpoint.into(), method).is_some());
+        }
+        let mut publisher = Publisher::new(fastrand::Rng::with_seed(1));
+        breakers.retain(&publish(&mut publisher, &["10.0.0.3:1", "10.0.0.1:1"]));
+        let mut left: Vec<_> = breakers
+            .figures(Instant::from_nanos(0))
+            .into_iter()
+            .map(|(endpoint, method, _)| (endpoint.to_string(), method))
+            .collect();
+        left.sort();
+        assert_eq!(left, [("10.0.0.1:1".to_owned(), "/a/A"), ("10.0.0.1:1".to_owned(), "/a/B")]);
     }
 }

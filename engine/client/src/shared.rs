@@ -298,8 +298,10 @@ impl Shared {
         let outliers = watched.map(|config| {
             Outliers::new(config.clone(), &endpoints, before.as_deref(), corelane_runtime::clock())
         });
+        // Without an algorithm no call is to be counted (gRFC A50).
+        let outliers = outliers.filter(Outliers::is_active);
         if let Some(before) = before
-            && !outliers.as_ref().is_some_and(Outliers::is_active)
+            && outliers.is_none()
         {
             before.return_all(&self.balancer);
         }
@@ -387,11 +389,33 @@ mod tests {
         shared.balancer.endpoints().iter().filter(|endpoint| endpoint.stats().is_ejected()).count()
     }
 
+    const DETECTION: &str = r#"{"outlier_detection": {
+        "failurePercentageEjection": {"minimumHosts": 1, "requestVolume": 1}, "childPolicy": [{"round_robin": {}}]
+    }}"#;
+
+    /// Otherwise each would see a part of the calls, or both would eject.
+    #[test]
+    fn a_worker_that_has_the_detection_of_an_earlier_list_leaves_the_calls_to_the_newest() {
+        let target = Target::parse("ipv4:127.0.0.1:1").unwrap();
+        let shared = Shared::new(target, Options::default(), None, 0);
+        use_balancer(&shared, DETECTION);
+        let before = shared.outliers().unwrap();
+        use_balancer(&shared, DETECTION);
+        let newest = shared.outliers().unwrap();
+        let bad = shared.balancer.endpoints().order()[0];
+        // Both know the endpoint, and count its calls together.
+        before.find(bad).unwrap().record(Outcome::Failure);
+
+        let (now, mut rng) =
+            (corelane_runtime::clock() + Duration::from_secs(11), fastrand::Rng::with_seed(0));
+        before.sweep(now, &shared.balancer, &mut rng);
+        assert_eq!(ejected_count(&shared), 0);
+        newest.sweep(now, &shared.balancer, &mut rng);
+        assert_eq!(ejected_count(&shared), 1);
+    }
+
     #[test]
     fn a_config_without_outlier_detection_takes_back_who_was_ejected() {
-        const DETECTION: &str = r#"{"outlier_detection": {
-            "failurePercentageEjection": {"minimumHosts": 1, "requestVolume": 1}, "childPolicy": [{"round_robin": {}}]
-        }}"#;
         let without = [
             r#"{"round_robin": {}}"#,
             r#"{"outlier_detection": {"childPolicy": [{"round_robin": {}}]}}"#,
@@ -414,6 +438,8 @@ mod tests {
 
             use_balancer(&shared, balancer);
             assert_eq!(ejected_count(&shared), 0, "{balancer}");
+            // And no call is counted.
+            assert!(shared.outliers().is_none(), "{balancer}");
             // A worker that has not taken the new config yet.
             sweep_after(22);
             assert_eq!(ejected_count(&shared), 0, "{balancer}");

@@ -306,6 +306,29 @@ fn a_probe_that_is_given_up_gives_its_place_to_another() {
     });
 }
 
+/// The breaker lets one probe through, and so no copy of it.
+#[test]
+fn a_probe_is_not_given_up_since_its_copies_are_held_back() {
+    let counting = Counting::start(|wire, call, number| match number {
+        0 | 1 => wire.fail(call.stream, "14", &[]),
+        _ => wire.answer(call.stream, "better"),
+    });
+    let config =
+        r#"{"methodConfig": [{"name": [{}], "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0s"}}]}"#;
+    let (target, attempts) = (counting.peer.target.clone(), counting.attempts.clone());
+    on_both(move || {
+        let builder = Channel::builder(&target).default_service_config(config);
+        let (broken, attempts) = (Broken::new(builder, hasty(1)), attempts.clone());
+        async move {
+            Counting::taken(&attempts);
+            let caller = broken.caller();
+            assert_eq!(say(&caller, "hello").await.unwrap_err().code(), Code::Unavailable);
+            assert_eq!(probe(&caller, "hello").await.unwrap(), "better");
+            assert_eq!((broken.figures().state, attempts.lock().unwrap().len()), (Closed, 3));
+        }
+    });
+}
+
 #[test]
 fn whoever_forces_it_has_the_last_word() {
     let server = Running::start();
@@ -465,6 +488,40 @@ fn calls_go_to_the_endpoints_whose_breakers_are_closed() {
                 failures += usize::from(say(&caller, "hello").await.is_err());
             }
             assert_eq!((failures, Counting::taken(&attempts).len()), (1, 1));
+        }
+    });
+}
+
+/// A retry goes elsewhere if it can. Where all others are held back by their breakers it goes where the first attempt went.
+#[test]
+fn a_retry_goes_back_where_it_came_from_if_all_other_breakers_are_open() {
+    let failing = Counting::start(|wire, call, number| match number % 2 {
+        0 => wire.fail(call.stream, "14", &[]),
+        _ => wire.answer(call.stream, "the second time"),
+    });
+    let others: Vec<Peer> =
+        (0..2).map(|_| Peer::answering(|wire, call| wire.answer(call.stream, "not here"))).collect();
+    let addresses: Vec<String> = others.iter().map(|peer| peer.address.clone()).collect();
+    let target = format!("ipv4:{},{},{}", addresses[0], failing.peer.address, addresses[1]);
+    let config = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2, "initialBackoff": "0.001s",
+        "maxBackoff": "0.001s", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
+    on_both(move || {
+        let builder = Channel::builder(&target).balancer(BalancerConfig::Random);
+        let broken = Broken::new(builder.default_service_config(config), in_a_row(1_000));
+        let addresses = addresses.clone();
+        async move {
+            let caller = broken.caller();
+            until("all", || {
+                caller.channel().wake();
+                caller.channel().pools().iter().filter(|(_, pool)| pool.open == 1).count() == 3
+            })
+            .await;
+            for address in &addresses {
+                broken.shared.set_breaker(address, ECHO, BreakerMode::ForcedOpen);
+            }
+            for _ in 0..20 {
+                assert_eq!(say(&caller, "hello").await.unwrap(), "the second time");
+            }
         }
     });
 }

@@ -14,7 +14,7 @@ use corelane_wire::frame::ErrorCode;
 use support::counting::{Counting, numbers, previous, resets, with_peer};
 use support::hedging::{NEVER, policy};
 use support::peer::Peer;
-use support::{ECHO, Text, begin, beside, caller_with, failure, on_both, say, until};
+use support::{ECHO, Running, Text, begin, beside, caller_with, failure, on_both, say, until};
 
 #[test]
 fn the_first_good_answer_counts_and_the_other_copies_are_cancelled() {
@@ -297,6 +297,23 @@ fn each_copy_goes_to_another_endpoint() {
             }
             let expected = vec![Some(ErrorCode::CANCEL); 20];
             until("the resets", || resets(&attempts) == expected).await;
+        }
+    });
+}
+
+/// The first copy has the only stream, and nobody may wait for it.
+#[test]
+fn a_copy_for_which_there_is_no_room_does_not_end_the_others() {
+    let server = Running::narrow(1);
+    let target = server.target.clone();
+    on_both(move || {
+        let builder = Channel::builder(&target).connections(1, 1).pending_calls_max(0);
+        let caller = caller_with(builder.default_service_config(policy(2, "0s")));
+        async move {
+            caller.channel().ready().await.unwrap();
+            // The server's SETTINGS have come, and with them the number of streams.
+            assert_eq!(say(&caller, "hello").await.unwrap(), "hello");
+            assert_eq!(caller.channel().pools()[0].1.misses, 1);
         }
     });
 }

@@ -161,6 +161,57 @@ fn a_server_most_of_whose_calls_fail_gets_no_retries() {
     );
 }
 
+/// It cannot be retried once the response has begun, and is a failure all the same.
+#[test]
+fn a_server_that_fails_behind_a_head_gets_no_retries_either() {
+    let counting = Counting::start(|wire, call, number| {
+        if number == 0 {
+            wire.head(call.stream);
+            wire.trailers(call.stream, &[("grpc-status", "14")]);
+        } else {
+            wire.fail(call.stream, "14", &[]);
+        }
+    });
+    with_peer(
+        &counting,
+        |builder| {
+            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
+            builder.default_service_config(policy(5, "0.01s").replacen('{', throttling, 1))
+        },
+        |caller, attempts| async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((failure(&status).stop, failure(&status).attempt), (None, 1));
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 1));
+            assert_eq!(Counting::taken(&attempts).len(), 2);
+        },
+    );
+}
+
+#[test]
+fn what_cannot_be_sent_costs_the_server_no_retries() {
+    let counting = Counting::start(|wire, call, _| match call.field("grpc-previous-rpc-attempts") {
+        None => wire.fail(call.stream, "8", &[]),
+        Some(_) => wire.answer(call.stream, "yes"),
+    });
+    with_peer(
+        &counting,
+        |builder| {
+            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
+            let config = policy(2, "0.01s").replacen('{', throttling, 1);
+            builder.default_service_config(config.replace("UNAVAILABLE", "RESOURCE_EXHAUSTED"))
+        },
+        |mut caller, _| async move {
+            caller.max_encoding_message_size(10);
+            for _ in 0..4 {
+                let status = say(&caller, "0123456789").await.unwrap_err();
+                assert!(matches!(failure(&status).cause, Cause::RequestTooLarge), "{status}");
+            }
+            assert_eq!(say(&caller, "hello").await.unwrap(), "yes");
+        },
+    );
+}
+
 #[test]
 fn calls_that_succeed_earn_retries_back() {
     let counting = Counting::start(|wire, call, number| match number {

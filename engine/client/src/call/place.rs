@@ -118,8 +118,14 @@ pub(crate) fn place_at_once(
     avoid: &[EndpointKey],
     open: &mut impl FnMut(&mut ClientSession, &mut Io<'_>, &Rc<Pool>) -> Result<Key, Unopened>,
 ) -> Result<Result<Placed, Line>, Failure> {
-    let mut search =
-        Search { attempt, blocked: Vec::new(), retry_after: None, turn: Called(None), line: None };
+    let mut search = Search {
+        attempt,
+        blocked: Vec::new(),
+        avoided_count: 0,
+        retry_after: None,
+        turn: Called(None),
+        line: None,
+    };
     Ok(match search.step(plan, avoid, open)? {
         Step::Placed(placed) => Ok(placed),
         Step::Wait(wait) => Err(Line { search, wait }),
@@ -131,6 +137,8 @@ struct Search {
     attempt: u32,
     /// Those to be avoided, and behind them the endpoints whose breakers are open; empty while none is.
     blocked: Vec<EndpointKey>,
+    /// How many of them are only to be avoided; none once there is nobody else.
+    avoided_count: usize,
     /// When the first of those breakers lets a call through, as far as that is known.
     retry_after: Option<Duration>,
     turn: Called,
@@ -169,6 +177,7 @@ impl Line {
             search.turn.0.clone_from(&search.line);
             // A breaker may have closed meanwhile.
             search.blocked.clear();
+            search.avoided_count = 0;
             search.retry_after = None;
             match search.step(plan, avoid, open)? {
                 Step::Placed(placed) => return Ok(placed),
@@ -202,8 +211,13 @@ impl Search {
                 }
                 Picked::Wait | Picked::Failed(..) => return self.join(plan, &plan.local.waiting),
             };
-            if self.blocked.get(avoided.len()..).is_some_and(|open| open.contains(&pool.key)) {
-                // No other endpoint is left.
+            if self.blocked.get(self.avoided_count..).is_some_and(|open| open.contains(&pool.key)) {
+                // Those that are only to be avoided are better than none, if one of them is ready.
+                if self.avoided_count > 0 {
+                    self.blocked.drain(..self.avoided_count);
+                    self.avoided_count = 0;
+                    continue;
+                }
                 let cause = Cause::BreakerOpen { retry_after: self.retry_after };
                 return Err(plan.failure(cause, Some(pool.name.clone()), self.attempt));
             }
@@ -242,6 +256,7 @@ impl Search {
     fn block(&mut self, pool: &Pool, avoided: &[EndpointKey], retry_after: Option<Duration>) {
         if self.blocked.is_empty() {
             self.blocked.extend(avoided);
+            self.avoided_count = avoided.len();
         }
         self.blocked.push(pool.key);
         self.retry_after = [self.retry_after, retry_after].into_iter().flatten().min();

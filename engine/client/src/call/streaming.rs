@@ -10,7 +10,7 @@ use corelane_call::{
     CallParts, Codec, CompressionSwitch, Inbound, ReplyParts, Response, Source, Status, Stream, Streaming,
 };
 use corelane_policy::balance::EndpointKey;
-use corelane_policy::resilience::{Committed, RetryState};
+use corelane_policy::resilience::{Committed, Reach, RetryState};
 use corelane_wire::connection::StreamKey;
 use corelane_wire::frame::EndStream;
 
@@ -234,7 +234,8 @@ fn ended(plan: &Plan, placed: &Placed, outcome: Outcome, number: u32) -> Failed 
         Err(failed) => failed,
         // An end without a response, and yet a success, is the head of an empty stream, and was taken for that.
         Ok(_) => {
-            Failed::here(plan.failure(Cause::MissingStatus, Some(placed.pool.name.clone()), number), None)
+            let failure = plan.failure(Cause::MissingStatus, Some(placed.pool.name.clone()), number);
+            Failed { reach: Reach::MaybeExecuted, ..Failed::here(failure, None) }
         }
     }
 }

@@ -42,7 +42,7 @@ impl Failed {
     #[cold]
     pub(crate) fn here(failure: Failure, status: Option<Status>) -> Failed {
         // It says nothing about an endpoint.
-        Failed { failure, status, reach: Reach::MaybeExecuted, endpoint: None, begun: Begun::No }
+        Failed { failure, status, reach: Reach::Local, endpoint: None, begun: Begun::No }
     }
 
     pub(crate) fn code(&self) -> Code {
@@ -250,7 +250,8 @@ pub(super) async fn answer(
 pub(crate) fn too_late(plan: &Plan, placed: &mut Placed, number: u32) -> Failed {
     placed.judge(Code::DeadlineExceeded);
     let failure = plan.failure(Cause::Deadline(Place::Attempt), Some(placed.pool.name.clone()), number);
-    Failed { endpoint: Some(placed.pool.key), ..Failed::here(failure, None) }
+    let (endpoint, reach) = (Some(placed.pool.key), Reach::MaybeExecuted);
+    Failed { endpoint, reach, ..Failed::here(failure, None) }
 }
 
 /// Why a request cannot be sent.
@@ -270,6 +271,7 @@ pub(crate) fn unsendable(plan: &Plan, placed: &Placed, status: Status, number: u
 /// Whether an attempt has succeeded.
 pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32) -> Result<Got, Failed> {
     let begun = outcome.begun;
+    let is_own_fault = outcome.end.verdict().is_none();
     let (cause, status, reach) = match outcome.end {
         End::Answered(ref status) if status.code() == Code::Ok => {
             return Ok(Got { outcome, pool: pool.clone(), number });
@@ -283,7 +285,7 @@ pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32)
         }
         End::Lost(lost) => {
             let Lost { cause, status, reach } = *lost;
-            (cause, status, reach)
+            (cause, status, if is_own_fault { Reach::Local } else { reach })
         }
     };
     let failure = plan.failure(cause, Some(pool.name.clone()), number);

@@ -54,11 +54,11 @@ impl FromIterator<Code> for CodeSet {
 pub struct RetryPolicy {
     /// Attempts in all, the first included; at least 2, and at most 5 are made.
     pub max_attempts: u32,
-    /// The upper bound of the first random back-off.
+    /// The first back-off. Each is up to a fifth longer or shorter than it is said here.
     pub initial_backoff: Duration,
-    /// The upper bound of all back-offs.
+    /// The longest back-off.
     pub max_backoff: Duration,
-    /// What the bound is multiplied by after each attempt.
+    /// What the back-off is multiplied by after each attempt.
     pub backoff_multiplier: f64,
     /// Codes after which another attempt is made.
     pub retryable: CodeSet,

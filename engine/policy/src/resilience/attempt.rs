@@ -7,6 +7,8 @@ use std::fmt;
 use corelane_wire::grpc::Code;
 
 use super::pushback::Pushback;
+use super::throttle::{Budget, RetryThrottle};
+use crate::config::CodeSet;
 
 /// The most attempts of one call, whatever its policy says (gRFC A6, "Limits on Retries and Hedges"): a service config
 /// may come from DNS, and must not make clients attack.
@@ -24,6 +26,9 @@ pub enum Reach {
     Refused,
     /// A handler may have seen it.
     MaybeExecuted,
+    /// It failed on this side, whatever came before: it got no stream (a full line, an open breaker, no endpoint that is ready), or
+    /// its request cannot be sent. That says nothing about the server, and to begin again at once would come to the same.
+    Local,
 }
 
 /// Whether a call can still be begun anew (gRFC A6, "When Retries are Valid").
@@ -46,6 +51,21 @@ pub struct Failure {
     pub reach: Reach,
     /// Whether the call can be begun anew.
     pub committed: Committed,
+}
+
+impl Failure {
+    /// Takes a token from `throttle` if it counts, and answers what is left. By gRFC A6 a failure counts if the policy names its
+    /// code or the server asked not to retry. What no server has got counts never: tokens measure how servers do.
+    pub(crate) fn charge(&self, throttle: Option<&RetryThrottle>, named: Option<&CodeSet>) -> Budget {
+        let Some(throttle) = throttle else { return Budget::Left };
+        let was_sent = matches!(self.reach, Reach::Refused | Reach::MaybeExecuted);
+        let is_named = named.is_some_and(|named| named.contains(self.code));
+        if was_sent && (is_named || self.pushback == Some(Pushback::Never)) {
+            throttle.on_failure()
+        } else {
+            throttle.budget()
+        }
+    }
 }
 
 /// Why no further attempt is made, for the text of the error.
@@ -89,7 +109,7 @@ impl Transparent {
     /// times (the deadline ends it); what was refused loads the wire, so once.
     pub(crate) fn allows(&mut self, failure: &Failure) -> bool {
         match (failure.committed, failure.reach) {
-            (Committed::Yes, _) | (_, Reach::MaybeExecuted) => false,
+            (Committed::Yes, _) | (_, Reach::MaybeExecuted | Reach::Local) => false,
             (Committed::No, Reach::NeverSent) => true,
             (Committed::No, Reach::Refused) => !std::mem::replace(&mut self.refused_once, true),
         }
@@ -129,6 +149,7 @@ mod tests {
     fn what_may_have_run_or_cannot_be_repeated_is_not() {
         let mut transparent = Transparent::default();
         assert!(!transparent.allows(&failure(Reach::MaybeExecuted, Committed::No)));
+        assert!(!transparent.allows(&failure(Reach::Local, Committed::No)));
         assert!(!transparent.allows(&failure(Reach::NeverSent, Committed::Yes)));
         assert!(!transparent.allows(&failure(Reach::Refused, Committed::Yes)));
     }

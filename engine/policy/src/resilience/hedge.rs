@@ -11,7 +11,7 @@
 
 use corelane_wire::Instant;
 
-use super::attempt::{ATTEMPTS_MAX, Failure, Stop, Transparent, previous_attempts_value};
+use super::attempt::{ATTEMPTS_MAX, Committed, Failure, Reach, Stop, Transparent, previous_attempts_value};
 use super::pushback::Pushback;
 use super::throttle::{Budget, RetryThrottle};
 use crate::config::HedgingPolicy;
@@ -117,10 +117,15 @@ impl HedgeState {
         }
         debug_assert!(self.in_flight > 0, "a copy failed that was not in flight");
         self.in_flight = self.in_flight.saturating_sub(1);
+        match (failure.reach, failure.committed) {
+            // No server has said anything: those in flight go on, and the next one has its time.
+            (Reach::Local, Committed::No) if self.in_flight > 0 => return AfterFailure::Continue,
+            // What cannot be sent cannot be sent in any copy.
+            (Reach::Local, Committed::Yes) => return AfterFailure::Fail(Stop::Committed),
+            _ => {}
+        }
         let is_fatal = !self.policy.non_fatal.contains(failure.code);
-        let asked_to_stop = failure.pushback == Some(Pushback::Never);
-        let counts = !is_fatal || asked_to_stop;
-        let budget = throttle.filter(|_| counts).map_or(Budget::Left, RetryThrottle::on_failure);
+        let budget = failure.charge(throttle, Some(&self.policy.non_fatal));
         if is_fatal {
             return AfterFailure::Fail(Stop::Code);
         }
@@ -170,7 +175,6 @@ impl HedgeState {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::attempt::{Committed, Reach};
     use super::*;
     use crate::config::RetryThrottling;
     use corelane_wire::grpc::Code;
@@ -320,6 +324,53 @@ mod tests {
             call.on_attempt_failed(&unavailable, at(0), Some(&throttle)),
             AfterFailure::Fail(Stop::Throttled)
         );
+    }
+
+    #[test]
+    fn a_copy_that_fails_on_this_side_ends_alone_while_others_are_in_flight() {
+        for code in [Code::ResourceExhausted, Code::Unavailable] {
+            let (mut call, throttle) = (call(3, 10), throttle(2));
+            assert_eq!(call.poll(at(10), Some(&throttle)), Hedge::Send);
+            let local = Failure { reach: Reach::Local, ..failure(code, None) };
+            let after = call.on_attempt_failed(&local, at(11), Some(&throttle));
+            assert_eq!((after, throttle.milli_tokens()), (AfterFailure::Continue, 2_000));
+            // The next one has its time, as if nothing had happened.
+            assert_eq!(call.poll(at(11), Some(&throttle)), Hedge::WaitUntil(at(20)));
+            assert_eq!(call.poll(at(20), Some(&throttle)), Hedge::Send);
+            // What the server says counts as ever.
+            let unavailable = failure(Code::Unavailable, None);
+            assert_eq!(call.on_attempt_failed(&unavailable, at(21), None), AfterFailure::Continue);
+            assert_eq!(
+                call.on_attempt_failed(&unavailable, at(22), None),
+                AfterFailure::Fail(Stop::Attempts)
+            );
+        }
+    }
+
+    #[test]
+    fn the_only_copy_that_fails_on_this_side_is_judged_by_its_code_and_takes_no_token() {
+        let throttle = throttle(2);
+        let local = |code| Failure { reach: Reach::Local, ..failure(code, None) };
+        let full = local(Code::ResourceExhausted);
+        assert_eq!(
+            call(2, 10).on_attempt_failed(&full, at(0), Some(&throttle)),
+            AfterFailure::Fail(Stop::Code)
+        );
+        let mut call = call(2, 10);
+        let open = local(Code::Unavailable);
+        assert_eq!(call.on_attempt_failed(&open, at(0), Some(&throttle)), AfterFailure::Continue);
+        assert_eq!(call.poll(at(0), Some(&throttle)), Hedge::Send);
+        assert_eq!(call.on_attempt_failed(&open, at(0), Some(&throttle)), AfterFailure::Fail(Stop::Attempts));
+        assert_eq!(throttle.milli_tokens(), 2_000);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_ends_all_copies_whatever_the_code() {
+        let mut call = call(3, 0);
+        assert_eq!(call.poll(at(0), None), Hedge::Send);
+        let broken =
+            Failure { reach: Reach::Local, committed: Committed::Yes, ..failure(Code::Unavailable, None) };
+        assert_eq!(call.on_attempt_failed(&broken, at(0), None), AfterFailure::Fail(Stop::Committed));
     }
 
     #[test]

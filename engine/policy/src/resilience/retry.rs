@@ -91,13 +91,13 @@ impl RetryState {
         throttle: Option<&RetryThrottle>,
         rng: &mut Rng,
     ) -> Decision {
-        if failure.committed == Committed::Yes {
-            return Decision::Fail(Stop::Committed);
-        }
         if self.transparent.allows(failure) {
             return Decision::TransparentRetry;
         }
-        match self.permitted(failure, policy, throttle) {
+        // Whether or not a retry could follow: gRFC A6 has every call that a server fails take a token, and one that answers with a
+        // head first is no better off.
+        let budget = failure.charge(throttle, policy.map(|policy| &policy.retryable));
+        match self.permitted(failure, policy, budget) {
             Err(stop) => Decision::Fail(stop),
             Ok(policy) => Decision::Retry { after: self.count_retry(failure.pushback, policy, rng) },
         }
@@ -116,24 +116,23 @@ impl RetryState {
         self.retries + 1
     }
 
-    /// The order matters: a failure counts for the throttle if the server asked not to retry or the code is
-    /// retryable, and then even if no attempt is left.
     fn permitted<'p>(
         &self,
         failure: &Failure,
         policy: Option<&'p RetryPolicy>,
-        throttle: Option<&RetryThrottle>,
+        budget: Budget,
     ) -> Result<&'p RetryPolicy, Stop> {
-        let count = || throttle.map_or(Budget::Left, RetryThrottle::on_failure);
+        if failure.committed == Committed::Yes {
+            return Err(Stop::Committed);
+        }
         if failure.pushback == Some(Pushback::Never) {
-            count();
             return Err(Stop::Pushback);
         }
         let policy = policy.ok_or(Stop::NoPolicy)?;
         if !policy.retryable.contains(failure.code) {
             return Err(Stop::Code);
         }
-        if count() == Budget::Spent {
+        if budget == Budget::Spent {
             return Err(Stop::Throttled);
         }
         if self.attempts() >= policy.max_attempts.min(ATTEMPTS_MAX) {
@@ -233,15 +232,20 @@ mod tests {
         }
     }
 
+    /// "Every failed RPC will decrement the token_count by 1" (gRFC A6), and it counts as failed by its code: that it cannot be sent
+    /// again does not help the server. What never got there is none of its failures.
     #[test]
-    fn a_committed_call_is_never_sent_again() {
+    fn a_committed_call_is_never_sent_again_and_takes_a_token_if_a_server_had_it() {
         let (mut call, mut rng, throttle) = (RetryState::new(), Rng::with_seed(0), throttle(10));
-        for reach in [Reach::NeverSent, Reach::Refused, Reach::MaybeExecuted] {
+        for reach in [Reach::NeverSent, Reach::Local, Reach::Refused, Reach::MaybeExecuted] {
             let failure = Failure { reach, committed: Committed::Yes, ..failure(Code::Unavailable) };
             let decision = call.on_attempt_failed(&failure, Some(&policy(5)), Some(&throttle), &mut rng);
             assert_eq!(decision, Decision::Fail(Stop::Committed));
         }
-        assert_eq!(throttle.milli_tokens(), 10_000);
+        assert_eq!(throttle.milli_tokens(), 8_000);
+        let own = Failure { committed: Committed::Yes, ..failure(Code::InvalidArgument) };
+        let decision = call.on_attempt_failed(&own, Some(&policy(5)), Some(&throttle), &mut rng);
+        assert_eq!((decision, throttle.milli_tokens()), (Decision::Fail(Stop::Committed), 8_000));
     }
 
     #[test]
@@ -305,6 +309,18 @@ mod tests {
         let invalid = failure(Code::InvalidArgument);
         let decision = call.on_attempt_failed(&invalid, Some(&policy(5)), Some(&throttle), &mut rng);
         assert_eq!((decision, throttle.milli_tokens()), (Decision::Fail(Stop::Code), 10_000));
+    }
+
+    #[test]
+    fn what_fails_on_this_side_is_retried_by_its_code_and_takes_no_token() {
+        let (mut call, mut rng, throttle) = (RetryState::new(), Rng::with_seed(0), throttle(4));
+        let local = Failure { reach: Reach::Local, ..failure(Code::Unavailable) };
+        let mut fail = |throttle| call.on_attempt_failed(&local, Some(&policy(3)), Some(throttle), &mut rng);
+        retried(fail(&throttle));
+        assert_eq!(throttle.milli_tokens(), 4_000);
+        (0..2).for_each(|_| _ = throttle.on_failure());
+        assert_eq!(fail(&throttle), Decision::Fail(Stop::Throttled), "it is a retry all the same");
+        assert_eq!(throttle.milli_tokens(), 2_000);
     }
 
     #[test]
