@@ -189,6 +189,42 @@ fn a_server_that_fails_behind_a_head_gets_no_retries_either() {
 }
 
 #[test]
+fn a_stream_of_responses_counts_for_the_throttle_as_it_ends() {
+    let counting = Counting::start(|wire, call, number| match number {
+        0 => {
+            wire.head(call.stream);
+            wire.trailers(call.stream, &[("grpc-status", "14")]);
+        }
+        1 | 4 => wire.fail(call.stream, "14", &[]),
+        _ => wire.answer(call.stream, "yes"),
+    });
+    with_peer(
+        &counting,
+        |builder| {
+            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 1}, "#;
+            builder.default_service_config(policy(5, "0.01s").replacen('{', throttling, 1))
+        },
+        |caller, attempts| async move {
+            let stream = async || {
+                let request = Request::new("hello".to_owned());
+                collect(caller.server_streaming(SPLIT, Text::new(), request).await.unwrap().into_inner())
+                    .await
+            };
+            // Four tokens: the stream leaves three, and the call two, which is not more than half.
+            assert_eq!(stream().await.unwrap_err().code(), Code::Unavailable);
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 1));
+            // Two streams that end well bring two.
+            for _ in 0..2 {
+                assert_eq!(stream().await.unwrap(), ["yes"]);
+            }
+            assert_eq!(say(&caller, "hello").await.unwrap(), "yes");
+            assert_eq!(previous(&attempts), numbers([None, None, None, None, None, Some("1")]));
+        },
+    );
+}
+
+#[test]
 fn what_cannot_be_sent_costs_the_server_no_retries() {
     let counting = Counting::start(|wire, call, _| match call.field("grpc-previous-rpc-attempts") {
         None => wire.fail(call.stream, "8", &[]),

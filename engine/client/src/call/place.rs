@@ -46,21 +46,27 @@ impl Placed {
     pub(crate) fn judge(&mut self, code: Code) {
         self.code = Some(code);
     }
-}
 
-impl Drop for Placed {
+    /// Gives up what has not ended; says how what has ended did, if that says anything about the endpoint.
     #[inline]
-    fn drop(&mut self) {
-        let now = now();
-        if !self.settled
+    pub(crate) fn conclude(&mut self) -> Option<Code> {
+        if !std::mem::replace(&mut self.settled, true)
             && let Some((end, trailers)) = ClientSession::release(&self.link, self.key)
         {
             self.local.answered(&self.pool, &trailers);
             self.code = end.verdict();
         }
+        self.code
+    }
+}
+
+impl Drop for Placed {
+    #[inline]
+    fn drop(&mut self) {
+        let (now, code) = (now(), self.conclude());
         self.local.finished(now, self.pool.key);
         if let Some(watch) = self.watch.take() {
-            self.local.watched(&self.pool.name, watch, self.code, now);
+            self.local.watched(&self.pool.name, watch, code, now);
         }
     }
 }

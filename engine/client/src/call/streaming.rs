@@ -19,7 +19,7 @@ use super::hedged::{Attempt, race};
 use super::place::{Placed, place};
 use super::plan::Plan;
 use super::pump::{self, Packing};
-use super::unary::{Failed, check, decode, succeeded, too_late, unsendable, until_next};
+use super::unary::{Failed, check, decode, ended_behind_head, succeeded, too_late, unsendable, until_next};
 use crate::Cause;
 use crate::end::Outcome;
 use crate::session::{ClientLink, ClientSession, Opening, Origin};
@@ -87,6 +87,7 @@ pub(crate) async fn one_of_many<C: Codec>(
         check(&plan, outcome, &placed.pool, number)
     })
     .await?;
+    succeeded(&plan);
     decode(&plan, codec, got)
 }
 
@@ -150,15 +151,13 @@ async fn attempts<M, T>(
     requests: &Requests<'_, M>,
     attempt: impl AsyncFn(Attempt<'_>) -> Result<T, Failed>,
 ) -> Result<T, Status> {
-    let done = match plan.hedging() {
-        None => retrying(plan, requests, attempt).await?,
+    match plan.hedging() {
+        None => retrying(plan, requests, attempt).await,
         Some(policy) => {
             let feed = requests.feed().map(|feed| &**feed);
-            Box::pin(race(plan, policy, feed, attempt)).await?
+            Box::pin(race(plan, policy, feed, attempt)).await
         }
-    };
-    succeeded(plan);
-    Ok(done)
+    }
 }
 
 /// Makes attempts until one succeeds or no further one is allowed.
@@ -249,8 +248,8 @@ struct Reader {
 
 /// What lives as long as the reader.
 struct Held {
-    _placed: Placed,
-    _plan: Rc<Plan>,
+    placed: Placed,
+    plan: Rc<Plan>,
     feed: Option<Rc<Feed>>,
 }
 
@@ -258,6 +257,10 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(feed) = &self.feed {
             feed.end();
+        }
+        // Not when its response began: what the server makes of the call is not known before it has ended (gRFC A6).
+        if let Some(code) = self.placed.conclude() {
+            ended_behind_head(&self.plan, code);
         }
     }
 }
@@ -273,7 +276,7 @@ impl Reader {
         if let Some(feed) = &feed {
             feed.commit(number);
         }
-        *self.held.borrow_mut() = Some(Held { _placed: placed, _plan: plan.clone(), feed });
+        *self.held.borrow_mut() = Some(Held { placed, plan: plan.clone(), feed });
     }
 }
 

@@ -175,6 +175,18 @@ pub(crate) fn succeeded(plan: &Plan) {
     }
 }
 
+/// A call whose response had begun has ended with this code.
+pub(crate) fn ended_behind_head(plan: &Plan, code: Code) {
+    if code == Code::Ok {
+        return succeeded(plan);
+    }
+    let named = plan.retry().map(|policy| policy.retryable);
+    let named = named.or_else(|| plan.hedging().map(|policy| policy.non_fatal));
+    let (reach, committed) = (Reach::MaybeExecuted, Committed::Yes);
+    let failure = resilience::Failure { code, pushback: None, reach, committed };
+    let _ = failure.charge(plan.settings.config.throttle.as_deref(), named.as_ref());
+}
+
 /// One attempt; where it was placed is noted in `used`.
 pub(crate) async fn attempt<C: Codec>(
     plan: &Plan,

@@ -56,7 +56,7 @@ pub struct Failure {
 impl Failure {
     /// Takes a token from `throttle` if it counts, and answers what is left. By gRFC A6 a failure counts if the policy names its
     /// code or the server asked not to retry. What no server has got counts never: tokens measure how servers do.
-    pub(crate) fn charge(&self, throttle: Option<&RetryThrottle>, named: Option<&CodeSet>) -> Budget {
+    pub fn charge(&self, throttle: Option<&RetryThrottle>, named: Option<&CodeSet>) -> Budget {
         let Some(throttle) = throttle else { return Budget::Left };
         let was_sent = matches!(self.reach, Reach::Refused | Reach::MaybeExecuted);
         let is_named = named.is_some_and(|named| named.contains(self.code));
