@@ -464,6 +464,7 @@ impl Local {
             return;
         }
         for pool in pools {
+            pool.revive();
             pool.shrink(options.connections_min, |standing| {
                 now.since(standing.idle_since()) >= options.surplus_idle
             });

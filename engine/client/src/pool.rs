@@ -5,6 +5,8 @@
 //!
 //! Invariant: a connection that takes no more calls is not in `links`; calls that it still has end there.
 
+mod order;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -29,6 +31,7 @@ use crate::session::{ClientLink, Unopened};
 use crate::shared::Shared;
 use crate::standing::{Phase, Standing};
 use crate::waiters::Waiters;
+use order::Order;
 
 /// How long the first attempt of pick_first has before the next address is tried beside it (gRFC A61, RFC 8305).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -85,8 +88,10 @@ pub(crate) struct Pool {
     pub(crate) guards: Guards,
     /// At which share of the streams that are allowed it grows.
     grow_at_percent: u64,
-    /// A first connection is being dialed, or will be after a pause.
-    seeking: Cell<bool>,
+    /// The search for a first connection that goes on: it is being dialed, or will be after a pause.
+    seeking: Cell<Option<u64>>,
+    /// Searches so far.
+    searches: Cell<u64>,
     /// Changes when what was being dialed is no longer wanted.
     plan: Cell<u64>,
     /// It is no longer an endpoint of the channel.
@@ -126,7 +131,8 @@ impl Pool {
             waiters: Rc::default(),
             guards: Guards::default(),
             grow_at_percent: u64::from(local.shared.options.grow_at_percent),
-            seeking: Cell::new(false),
+            seeking: Cell::new(None),
+            searches: Cell::new(0),
             plan: Cell::new(0),
             given_up: Cell::new(false),
             hits: Cell::new(0),
@@ -240,7 +246,7 @@ impl Pool {
     /// One more connection, unless there are as many as there may be.
     fn grow(self: &Rc<Self>) {
         if self.may_grow() {
-            self.dial(Purpose::More);
+            spawn_local(Pool::carry_out(Order::more(self)));
         }
     }
 
@@ -255,48 +261,43 @@ impl Pool {
     /// Connects, unless that is done or under way.
     pub(crate) fn connect(self: &Rc<Self>) {
         if self.state.get() == Readiness::Idle && !self.given_up.get() {
-            self.seeking.set(true);
-            self.set_state(Readiness::Connecting);
-            self.dial(Purpose::First);
+            spawn_local(Pool::carry_out(self.seek()));
         }
     }
 
-    fn dial(self: &Rc<Self>, purpose: Purpose) {
-        self.dialing.set(self.dialing.get() + 1);
-        let pool = Rc::downgrade(self);
-        spawn_local(async move {
-            match purpose {
-                Purpose::First => Pool::dial_until_ready(pool).await,
-                Purpose::More => {
-                    let (began, Some(plan)) = (now(), pool.upgrade().map(|pool| pool.plan.get())) else {
-                        return;
-                    };
-                    match Pool::dial_once(&pool).await {
-                        Some(made) => Pool::watch(pool, made).await,
-                        None => Pool::grow_later(pool, plan, began).await,
-                    }
-                }
-            }
-        });
+    /// Begins to look for a first connection.
+    fn seek(self: &Rc<Self>) -> Order {
+        let order = Order::first(self);
+        self.set_state(Readiness::Connecting);
+        order
     }
 
-    /// The life of a pool's first connection: attempts with pauses between them, then the connection until it is over.
-    async fn dial_until_ready(weak: Weak<Pool>) {
+    /// The endpoint of a search that has ended with nothing, as its task could not go on, is one that nobody looks for.
+    pub(crate) fn revive(&self) {
+        let waits = matches!(self.state.get(), Readiness::Connecting | Readiness::TransientFailure);
+        if waits && self.seeking.get().is_none() && self.watched.borrow().is_empty() {
+            self.set_state(Readiness::Idle);
+        }
+    }
+
+    /// The life of a connection from its first attempt on. Where there is none, attempts go on, with pauses between them, until there
+    /// is; one more is only tried once.
+    async fn carry_out(order: Order) {
         loop {
-            let (began, Some(plan)) = (now(), weak.upgrade().map(|pool| pool.plan.get())) else { return };
-            if let Some(made) = Pool::dial_once(&weak).await {
-                if let Some(pool) = weak.upgrade() {
-                    pool.seeking.set(false);
-                }
-                return Pool::watch(weak, made).await;
+            let began = now();
+            if let Some(made) = Pool::dial_once(&order).await {
+                return Pool::watch(order, made).await;
             }
-            let is_wanted = |pool: &Rc<Pool>| pool.plan.get() == plan;
-            let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
+            let Some(pool) = order.wanted() else { return };
+            if !order.seeks(&pool) {
+                drop(pool);
+                return Pool::grow_later(order, began).await;
+            }
             let Some(retry_at) = pool.attempt_failed(began) else { return };
             drop(pool);
             sleep_until(retry_at).await;
-            let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
-            pool.dialing.set(pool.dialing.get() + 1);
+            let Some(pool) = order.wanted().filter(|pool| order.seeks(pool)) else { return };
+            order.begin(&pool);
         }
     }
 
@@ -311,16 +312,15 @@ impl Pool {
 
     /// After an attempt at one more connection, begun then, that has failed: growth pauses, and nothing else. Who still waits in
     /// line behind the pause may need it.
-    async fn grow_later(weak: Weak<Pool>, plan: u64, began: Instant) {
-        let is_wanted = |pool: &Rc<Pool>| pool.plan.get() == plan;
-        let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
+    async fn grow_later(order: Order, began: Instant) {
+        let Some(pool) = order.wanted() else { return };
         let Some(local) = pool.local.upgrade() else { return };
         let pause = pool.growth.borrow_mut().next(&mut local.rng.borrow_mut());
         let until = began + pause;
         pool.grow_after.set(until);
         drop((pool, local));
         sleep_until(until).await;
-        if let Some(pool) = weak.upgrade().filter(is_wanted)
+        if let Some(pool) = order.wanted()
             && !pool.waiters.is_empty()
         {
             pool.grow();
@@ -328,12 +328,12 @@ impl Pool {
     }
 
     /// One attempt: the connection that takes calls, or nothing, with the reason noted.
-    async fn dial_once(weak: &Weak<Pool>) -> Option<Pooled> {
-        let pool = weak.upgrade()?;
+    async fn dial_once(order: &Order) -> Option<Pooled> {
+        let pool = order.wanted()?;
         let local = pool.local.upgrade()?;
         let (shared, address) = (local.shared.clone(), pool.address.clone());
         let waiters = pool.waiters.clone();
-        let (first, plan) = (pool.links.borrow().is_empty(), pool.plan.get());
+        let first = pool.links.borrow().is_empty();
         drop((pool, local));
         let mut attempt = Box::pin(connect(&shared, &address, waiters));
         let mut hurry = Box::pin(sleep(ATTEMPT_DELAY));
@@ -344,20 +344,17 @@ impl Pool {
             }
             if !hurried && hurry.as_mut().poll(cx).is_ready() {
                 hurried = true;
-                if let Some(local) = weak.upgrade().and_then(|pool| pool.local.upgrade()) {
+                if let Some(local) = order.pool.upgrade().and_then(|pool| pool.local.upgrade()) {
                     local.try_next();
                 }
             }
-            match weak.upgrade() {
-                Some(pool) if pool.plan.get() == plan => Poll::Pending,
-                _ => Poll::Ready(None),
-            }
+            if order.wanted().is_some() { Poll::Pending } else { Poll::Ready(None) }
         })
         .await;
-        let pool = weak.upgrade()?;
-        pool.dialing.set(pool.dialing.get() - 1);
+        let pool = order.pool.upgrade()?;
+        order.end(&pool);
         match made? {
-            Ok(made) if pool.plan.get() == plan => Some(made),
+            Ok(made) if order.wanted().is_some() => Some(made),
             Ok(unwanted) => {
                 close(&unwanted);
                 None
@@ -374,7 +371,8 @@ impl Pool {
     }
 
     /// The life of a connection that takes calls.
-    async fn watch(weak: Weak<Pool>, made: Pooled) {
+    async fn watch(order: Order, made: Pooled) {
+        let weak = order.pool.clone();
         let (shared, service) = {
             let Some(local) = weak.upgrade().and_then(|pool| pool.local.upgrade()) else {
                 return close(&made);
@@ -387,6 +385,7 @@ impl Pool {
         if let Some(pool) = weak.upgrade() {
             pool.watched.borrow_mut().push(made.clone());
         }
+        drop(order);
         let phase = match service {
             None => {
                 let Some(pool) = weak.upgrade() else { return close(&made) };
@@ -445,6 +444,8 @@ impl Pool {
         let room = made.link.wire(Connection::open_capacity).unwrap_or(0);
         let standing = made.standing.clone();
         self.links.borrow_mut().push(made);
+        // Whoever still looks for a first one need not: it has come in another way.
+        self.seeking.set(None);
         self.set_state(Readiness::Ready);
         standing.room(room, std::task::Waker::wake);
     }
@@ -461,7 +462,10 @@ impl Pool {
             tracing::debug!(endpoint = %self.name, ?phase, %cause, "a connection is gone");
             *self.failure.borrow_mut() = Some(cause);
         }
-        if self.links.borrow().is_empty() && !self.seeking.get() && self.state.get() != Readiness::Idle {
+        if self.links.borrow().is_empty()
+            && self.seeking.get().is_none()
+            && self.state.get() != Readiness::Idle
+        {
             self.set_state(Readiness::Idle);
             local.shared.resolve();
             if !self.waiters.is_empty() {
@@ -495,7 +499,7 @@ impl Pool {
     /// Closes what is idle and stops dialing; the next call connects again.
     pub(crate) fn rest(&self) {
         self.plan.set(self.plan.get() + 1);
-        self.seeking.set(false);
+        self.seeking.set(None);
         self.links.borrow_mut().clear();
         let watched = self.watched.borrow().clone();
         watched.iter().for_each(close);
@@ -524,14 +528,6 @@ impl Pool {
 pub(crate) enum Turn {
     Newcomer,
     Called,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// There is none.
-    First,
-    /// There are not enough.
-    More,
 }
 
 /// No further calls; those in flight end in their own time.
