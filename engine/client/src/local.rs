@@ -42,6 +42,8 @@ pub(crate) struct Local {
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
     /// Calls that wait until something about the endpoints changes.
     pub(crate) waiting: Rc<Waiters>,
+    /// Those, and the calls that wait in the lines of the pools.
+    pub(crate) pending: Rc<Cell<usize>>,
     methods: RefCell<HashMap<&'static str, Rc<MethodState>>>,
     /// Those found last.
     recent: RefCell<Vec<Rc<MethodState>>>,
@@ -82,12 +84,14 @@ impl Local {
             let seed = corelane_runtime::seed();
             Cache::new(config, seed, |kept: &Rc<Kept>| kept.bytes()).expect("the builder has checked it")
         });
+        let pending = Rc::new(Cell::new(0));
         let local = Rc::new(Local {
             shared: shared.clone(),
             rng: RefCell::new(rng),
             picker: RefCell::new(picker),
             pools: RefCell::default(),
-            waiting: Rc::default(),
+            waiting: Waiters::new(pending.clone()),
+            pending,
             methods: RefCell::default(),
             recent: RefCell::default(),
             version: Cell::new(0),

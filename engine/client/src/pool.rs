@@ -128,7 +128,7 @@ impl Pool {
             growth: RefCell::new(backoff()),
             grow_after: Cell::new(Instant::from_nanos(0)),
             failure: RefCell::default(),
-            waiters: Rc::default(),
+            waiters: Waiters::new(local.pending.clone()),
             guards: Guards::default(),
             grow_at_percent: u64::from(local.shared.options.grow_at_percent),
             seeking: Cell::new(None),
@@ -178,7 +178,7 @@ impl Pool {
         mut open: impl FnMut(&ClientLink) -> Result<T, Unopened>,
     ) -> Taken<T> {
         let mut full = false;
-        if queued == Turn::Newcomer && !self.waiters.is_empty() {
+        if queued == Turn::Newcomer && !self.waiters.is_deserted() {
             full = true;
         } else {
             let count = self.links.borrow().len();
@@ -466,11 +466,11 @@ impl Pool {
             && self.seeking.get().is_none()
             && self.state.get() != Readiness::Idle
         {
+            // Those who wait in line look elsewhere, and connect if there is nothing else.
             self.set_state(Readiness::Idle);
             local.shared.resolve();
-            if !self.waiters.is_empty() {
-                self.connect();
-            }
+        } else if !self.waiters.is_empty() {
+            self.grow();
         }
     }
 

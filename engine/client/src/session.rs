@@ -486,25 +486,23 @@ impl ClientSession {
             }
             Next::Dead(after) => {
                 let cause = Cause::KeepaliveTimeout { after };
-                self.lose_all(&Lost::new(cause.clone()), io.now);
-                self.standing.lose(cause);
+                self.standing.lose(cause.clone());
                 self.standing.set_phase(Phase::Closed, |waker| io.wake_after(waker));
+                self.lose_all(&Lost::new(cause), io.now);
                 io.wire.goaway(ErrorCode::NO_ERROR, b"keepalive timeout");
             }
         }
     }
 
-    /// Ends all calls.
+    /// Ends all calls of a connection that is over.
     fn lose_all(&mut self, lost: &Lost, now: Instant) {
         for (_, call) in self.calls.iter_mut() {
             if call.end.is_none() {
                 for waker in conclude(call, End::Lost(lost.clone()), now) {
                     waker.wake();
                 }
-                // Whose turn it is now looks elsewhere.
-                if let Some(next) = self.standing.closed() {
-                    next.wake();
-                }
+                let nobody = self.standing.closed();
+                debug_assert!(nobody.is_none(), "there is no room here any more");
             }
         }
     }
@@ -583,9 +581,9 @@ impl Session for ClientSession {
             ErrorCode::NO_ERROR => cause,
             code => Cause::ConnectionLost { reason: format!("the server went away with {code}").into() },
         };
-        self.lose_all(&Lost::new(cause.clone()), corelane_runtime::now());
-        self.standing.lose(cause);
+        self.standing.lose(cause.clone());
         self.standing.set_phase(Phase::Closed, Waker::wake);
+        self.lose_all(&Lost::new(cause), corelane_runtime::now());
     }
 }
 

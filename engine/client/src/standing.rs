@@ -120,7 +120,7 @@ impl Standing {
         u64::from(self.calls.get()) * 100 >= allowed.saturating_mul(percent)
     }
 
-    /// A stream is free; gives the task that may have it.
+    /// A stream is free; gives the task that may have it. Nobody may where no more calls are taken.
     #[inline]
     #[must_use = "a task whose turn it is and that is not woken waits for ever"]
     pub(crate) fn closed(&self) -> Option<Waker> {
@@ -128,7 +128,11 @@ impl Standing {
         if self.calls() == 0 {
             self.idle_since.set(corelane_runtime::now());
         }
-        if self.waiters.is_empty() { None } else { self.waiters.call_one() }
+        if self.waiters.is_empty() || self.phase.get() != Phase::Ready {
+            None
+        } else {
+            self.waiters.call_one()
+        }
     }
 
     /// There is room for so many streams.
