@@ -455,8 +455,8 @@ impl Pool {
             list.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &gone.standing));
         }
         let Some(local) = self.local.upgrade() else { return };
-        if gone.standing.pinged_too_much() {
-            local.shared.ping_less();
+        if let Some(time) = gone.standing.pinged_too_often() {
+            local.shared.ping_less(time);
         }
         if let Some(cause) = gone.standing.loss() {
             tracing::debug!(endpoint = %self.name, ?phase, %cause, "a connection is gone");

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use corelane_wire::Instant;
 use corelane_wire::frame::ErrorCode;
@@ -39,6 +40,8 @@ pub(crate) struct Standing {
     /// The code of the server's GOAWAY.
     goaway: Cell<ErrorCode>,
     pinged_too_much: Cell<bool>,
+    /// The time of its keepalive; zero without.
+    keepalive: Duration,
     /// Why it is over.
     loss: RefCell<Option<Cause>>,
     /// The tasks that watch the phase: the pool's, and one for load reports.
@@ -48,7 +51,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    pub(crate) fn new(waiters: Rc<Waiters>) -> Rc<Standing> {
+    pub(crate) fn new(waiters: Rc<Waiters>, keepalive: Duration) -> Rc<Standing> {
         Rc::new(Standing {
             phase: Cell::new(Phase::Greeting),
             calls: Cell::new(0),
@@ -57,6 +60,7 @@ impl Standing {
             idle_since: Cell::new(corelane_runtime::now()),
             goaway: Cell::new(ErrorCode::NO_ERROR),
             pinged_too_much: Cell::new(false),
+            keepalive,
             loss: RefCell::default(),
             watchers: RefCell::default(),
             waiters,
@@ -156,8 +160,9 @@ impl Standing {
         self.goaway.get()
     }
 
-    pub(crate) fn pinged_too_much(&self) -> bool {
-        self.pinged_too_much.get()
+    /// The time of keepalive that the server did not bear, if it said so.
+    pub(crate) fn pinged_too_often(&self) -> Option<Duration> {
+        self.pinged_too_much.get().then_some(self.keepalive)
     }
 
     /// Notes why the connection is over; the first word counts.

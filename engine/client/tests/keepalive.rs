@@ -12,8 +12,8 @@ use corelane_client::{
     Caller, Cause, Channel, ChannelBuilder, ConnectivityState, KeepaliveConfig, WhileIdle,
 };
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
-use support::peer::{Peer, Wire};
-use support::{caller_with, failure, on_both, received, say, told, until};
+use support::peer::{MAX_CONCURRENT_STREAMS, Peer, Wire};
+use support::{both, caller_with, failure, on_both, received, run, say, told, until};
 
 /// Asks after 10 ms of silence, and waits for 30.
 fn asking(target: &str, while_idle: WhileIdle) -> ChannelBuilder {
@@ -150,6 +150,38 @@ fn a_server_that_is_asked_too_often_is_asked_half_as_often() {
                 assert!(told(&status).contains("ENHANCE_YOUR_CALM"), "{status}");
                 until("the longer time", || shared.keepalive_time() == second * (2 << complaint)).await;
             }
+        }
+    });
+}
+
+#[test]
+fn a_complaint_counts_once_however_many_connections_hear_it() {
+    let (peer, cues) = Peer::cued(2, |wire, wait| {
+        wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+        let Some(call) = wire.call() else { return };
+        wait();
+        wire.goaway(call.stream, ErrorCode::ENHANCE_YOUR_CALM, b"too_many_pings");
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let second = Duration::from_secs(1);
+        let builder = Channel::builder(&target).keepalive_unbounded(KeepaliveConfig::new(second));
+        let shared = builder.connections(1, 2).build().unwrap();
+        let caller = Caller::new(shared.local());
+        async move {
+            let figures = || caller.channel().pools()[0].1;
+            caller.channel().ready().await.unwrap();
+            let complaints = async {
+                until("both connections", || (figures().open, figures().idle) == (2, 0)).await;
+                for cue in &cues {
+                    cue.send(()).unwrap();
+                }
+            };
+            let calls = both(say(&caller, "one"), say(&caller, "other"));
+            let ((one, other), ()) = both(calls, complaints).await;
+            assert!(one.is_err() && other.is_err());
+            until("both to be gone", || figures().open == 0).await;
+            assert_eq!(shared.keepalive_time(), second * 2);
         }
     });
 }
