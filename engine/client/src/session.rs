@@ -475,9 +475,9 @@ impl ClientSession {
     }
 
     fn keep_alive(&mut self, io: &mut Io<'_>) {
-        let calls = self.standing.calls();
+        let streams = self.standing.streams();
         let Some(keepalive) = &mut self.keepalive else { return };
-        match keepalive.due(io.now, calls) {
+        match keepalive.due(io.now, streams) {
             Next::Rest => {}
             Next::Wait(at) => io.set_timer(KEEPALIVE, at),
             Next::Ping(at) => {

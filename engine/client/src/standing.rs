@@ -98,6 +98,11 @@ impl Standing {
         self.calls.get().saturating_sub(self.asides.get())
     }
 
+    /// Those, and the channel's own streams.
+    pub(crate) fn streams(&self) -> u32 {
+        self.calls.get()
+    }
+
     /// Counts a stream of the channel's own.
     pub(crate) fn aside(&self, change: i32) {
         self.asides.set(self.asides.get().saturating_add_signed(change));

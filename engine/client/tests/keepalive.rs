@@ -11,9 +11,10 @@ use corelane_call::Code;
 use corelane_client::{
     Caller, Cause, Channel, ChannelBuilder, ConnectivityState, KeepaliveConfig, WhileIdle,
 };
+use corelane_policy::config::BalancerConfig;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer, Wire};
-use support::{both, caller_with, failure, on_both, received, run, say, told, until};
+use support::{both, caller_with, failure, on_both, received, run, say, soon, told, until};
 
 /// Asks after 10 ms of silence, and waits for 30.
 fn asking(target: &str, while_idle: WhileIdle) -> ChannelBuilder {
@@ -150,6 +151,30 @@ fn a_server_that_is_asked_too_often_is_asked_half_as_often() {
                 assert!(told(&status).contains("ENHANCE_YOUR_CALM"), "{status}");
                 until("the longer time", || shared.keepalive_time() == second * (2 << complaint)).await;
             }
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_that_falls_silent_while_its_health_is_watched_is_noticed() {
+    let peer = Peer::start(|wire| {
+        wire.greet(&[]);
+        let Some(watch) = wire.call() else { return };
+        // It serves, it says, and nothing more.
+        wire.head(watch.stream);
+        wire.data(watch.stream, &[0, 0, 0, 0, 2, 8, 1]);
+        while wire.frame().is_some() {}
+    });
+    let target = peer.target.clone();
+    on_both(move || {
+        let builder = asking(&target, WhileIdle::Rest)
+            .balancer(BalancerConfig::RoundRobin)
+            .default_service_config(r#"{"healthCheckConfig": {"serviceName": "test.Texts"}}"#);
+        let channel = builder.connect_lazy().unwrap();
+        async move {
+            channel.ready().await.unwrap();
+            let change = async move { channel.state_changed(ConnectivityState::Ready).await };
+            assert_ne!(soon(change).await, ConnectivityState::Ready);
         }
     });
 }
