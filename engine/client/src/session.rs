@@ -341,6 +341,7 @@ impl ClientSession {
         if too_large {
             return self.fail(io, key, Cause::HeadersTooLarge);
         }
+        self.standing.answered();
         let head = match head::read(io.wire.fields(), call.accept) {
             Ok(head) => head,
             Err(cause) => return self.fail(io, key, cause),
