@@ -54,7 +54,8 @@ pub struct PoolFigures {
     pub opened: u64,
     /// Attempts to connect that failed.
     pub failed: u64,
-    /// Connections now.
+    /// Connections now that are not on their way out. Those count that get no calls because their endpoint says that it does not
+    /// serve, or has not said yet that it does.
     pub open: usize,
     /// Of them, those without a call.
     pub idle: usize,
@@ -163,14 +164,15 @@ impl Pool {
     }
 
     pub(crate) fn figures(&self) -> PoolFigures {
-        let links = self.links.borrow();
+        let watched = self.watched.borrow();
+        let open = || watched.iter().filter(|pooled| pooled.standing.phase() == Phase::Ready);
         PoolFigures {
             hits: self.hits.get(),
             misses: self.misses.get(),
             opened: self.opened.get(),
             failed: self.failed.get(),
-            open: links.len(),
-            idle: links.iter().filter(|pooled| pooled.standing.calls() == 0).count(),
+            open: open().count(),
+            idle: open().filter(|pooled| pooled.standing.calls() == 0).count(),
             waiting: self.waiters.len(),
         }
     }
@@ -431,6 +433,7 @@ impl Pool {
             (local.shared.clone(), local.health_service())
         };
         if let Some(pool) = weak.upgrade() {
+            pool.opened.set(pool.opened.get() + 1);
             pool.watched.borrow_mut().push(made.clone());
         }
         drop(order);
@@ -490,7 +493,6 @@ impl Pool {
         if self.links.borrow().iter().any(|pooled| Rc::ptr_eq(&pooled.standing, &made.standing)) {
             return;
         }
-        self.opened.set(self.opened.get() + 1);
         self.growth.borrow_mut().reset();
         self.grow_after.set(Instant::from_nanos(0));
         *self.failure.borrow_mut() = None;

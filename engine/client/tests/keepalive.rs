@@ -206,7 +206,7 @@ fn a_complaint_counts_once_however_many_connections_hear_it() {
             let calls = both(say(&caller, "one"), say(&caller, "other"));
             let ((one, other), ()) = both(calls, complaints).await;
             assert!(one.is_err() && other.is_err());
-            until("both to be gone", || figures().open == 0).await;
+            until("both to be gone", || caller.channel().state() == ConnectivityState::Idle).await;
             assert_eq!(shared.keepalive_time(), second * 2);
         }
     });
