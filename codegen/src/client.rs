@@ -230,7 +230,8 @@ impl Face {
             }
             _ => quote!(#krate::codegen::IntoRequest::into_request(request)),
         };
-        let wait = if self == Face::Worker { quote!(.await) } else { TokenStream::new() };
+        let streams = method.shape.streams_requests() || method.shape.streams_responses();
+        let wait = if self == Face::Worker && streams { quote!(.await) } else { TokenStream::new() };
         quote! {
             #docs
             #deprecated
@@ -255,6 +256,15 @@ impl Face {
             if self == Face::Worker { quote!(#krate::Response) } else { quote!(#krate::client::Answer) };
         let result = quote!(::core::result::Result<#response<#message>, #krate::Status>);
         match (self, shape.streams_requests()) {
+            // A future that is the call itself: an async function would be one more around it.
+            (Face::Worker, false) if !shape.streams_responses() => quote! {
+                pub fn #name<R>(
+                    &self,
+                    request: R,
+                ) -> impl ::core::future::Future<Output = #result> + use<'_, R>
+                where
+                    R: #into_request,
+            },
             (Face::Worker, false) => {
                 quote!(pub async fn #name(&self, request: impl #into_request) -> #result)
             }

@@ -23,14 +23,17 @@ use std::fmt;
 /// ```
 #[derive(Default)]
 pub struct Extensions {
-    entries: Vec<(TypeId, Box<dyn Any>)>,
+    /// Boxed: nearly all are empty, and travel with every request and response.
+    entries: Option<Box<Entries>>,
 }
+
+type Entries = Vec<(TypeId, Box<dyn Any>)>;
 
 impl Extensions {
     /// An empty map.
     #[must_use]
     pub const fn new() -> Extensions {
-        Extensions { entries: Vec::new() }
+        Extensions { entries: None }
     }
 
     /// Puts `value` in; returns the value of this type that it replaces.
@@ -38,26 +41,29 @@ impl Extensions {
         if let Some(old) = self.get_mut::<T>() {
             return Some(std::mem::replace(old, value));
         }
-        self.entries.push((TypeId::of::<T>(), Box::new(value)));
+        self.entries.get_or_insert_default().push((TypeId::of::<T>(), Box::new(value)));
         None
     }
 
     /// The value of type `T`.
+    #[inline]
     #[must_use]
     pub fn get<T: 'static>(&self) -> Option<&T> {
-        self.entries.iter().find(|(id, _)| *id == TypeId::of::<T>())?.1.downcast_ref()
+        self.entries.as_ref()?.iter().find(|(id, _)| *id == TypeId::of::<T>())?.1.downcast_ref()
     }
 
     /// The value of type `T`, to change it.
+    #[inline]
     #[must_use]
     pub fn get_mut<T: 'static>(&mut self) -> Option<&mut T> {
-        self.entries.iter_mut().find(|(id, _)| *id == TypeId::of::<T>())?.1.downcast_mut()
+        self.entries.as_mut()?.iter_mut().find(|(id, _)| *id == TypeId::of::<T>())?.1.downcast_mut()
     }
 
     /// Takes the value of type `T` out.
     pub fn remove<T: 'static>(&mut self) -> Option<T> {
-        let at = self.entries.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
-        self.entries.swap_remove(at).1.downcast().ok().map(|value| *value)
+        let entries = self.entries.as_mut()?;
+        let at = entries.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
+        entries.swap_remove(at).1.downcast().ok().map(|value| *value)
     }
 
     /// Whether a value of type `T` is here.
@@ -69,26 +75,28 @@ impl Extensions {
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.as_ref().map_or(0, |entries| entries.len())
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Drops every value.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        self.entries = None;
     }
 
     /// Moves every value of `other` in; where both have a type, `other`'s stays.
     pub fn extend(&mut self, other: Extensions) {
-        for (id, value) in other.entries {
-            match self.entries.iter_mut().find(|(known, _)| *known == id) {
+        let Some(others) = other.entries else { return };
+        let entries = self.entries.get_or_insert_default();
+        for (id, value) in *others {
+            match entries.iter_mut().find(|(known, _)| *known == id) {
                 Some(slot) => slot.1 = value,
-                None => self.entries.push((id, value)),
+                None => entries.push((id, value)),
             }
         }
     }

@@ -106,6 +106,13 @@ impl<T> Request<T> {
         (self.call, self.message)
     }
 
+    /// The call's parts, to change them.
+    #[inline]
+    #[must_use]
+    pub fn call_mut(&mut self) -> &mut CallParts {
+        &mut self.call
+    }
+
     /// The metadata that the caller sent.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {

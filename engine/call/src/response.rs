@@ -2,7 +2,7 @@
 
 use corelane_wire::grpc::{Encoding, Metadata};
 
-use crate::{Compression, CompressionSwitch, Extensions};
+use crate::{Compression, CompressionSwitch, Extensions, pool};
 
 /// Everything about a response but its message.
 ///
@@ -19,6 +19,18 @@ pub struct ReplyParts {
     pub compression: Compression,
     /// Message by message, if the handler asked for it.
     pub switch: Option<CompressionSwitch>,
+}
+
+/// The metadata's storage goes to a later call.
+impl Drop for ReplyParts {
+    #[inline]
+    fn drop(&mut self) {
+        for metadata in [&mut self.metadata, &mut self.trailers] {
+            if let Some(fields) = std::mem::take(metadata).into_boxed() {
+                pool::give_fields(fields);
+            }
+        }
+    }
 }
 
 impl ReplyParts {
@@ -65,13 +77,17 @@ impl<T> Response<T> {
     /// Joins metadata, message and extensions; what [`Response::into_parts`] took apart.
     #[must_use]
     pub fn from_parts(metadata: Metadata, message: T, extensions: Extensions) -> Response<T> {
-        Response { reply: ReplyParts { metadata, extensions, ..ReplyParts::default() }, message }
+        let mut reply = ReplyParts::default();
+        reply.metadata = metadata;
+        reply.extensions = extensions;
+        Response { reply, message }
     }
 
     /// Metadata, message and extensions. Trailers and compression are lost; [`Response::into_reply`] keeps them.
     #[must_use]
-    pub fn into_parts(self) -> (Metadata, T, Extensions) {
-        (self.reply.metadata, self.message, self.reply.extensions)
+    pub fn into_parts(mut self) -> (Metadata, T, Extensions) {
+        let metadata = std::mem::take(&mut self.reply.metadata);
+        (metadata, self.message, std::mem::take(&mut self.reply.extensions))
     }
 
     /// Joins a reply's parts and its message.

@@ -409,7 +409,7 @@ impl ChannelBuilder {
     }
 
     /// Bytes of a stream of requests that are kept for another attempt: 256 KiB unless it is set. A call that has sent more is not
-    /// tried again.
+    /// tried again; if it is hedged it goes on with one of its copies.
     pub fn retry_buffer_bytes(mut self, bytes: usize) -> Self {
         self.options.retry_buffer_bytes = bytes;
         self

@@ -10,8 +10,8 @@ use crate::Cause;
 pub(crate) enum End {
     /// The server said how.
     Answered(Status),
-    /// It did not.
-    Lost(Lost),
+    /// It did not. Boxed, since few calls are lost, and the ends of all are moved.
+    Lost(Box<Lost>),
 }
 
 impl End {
@@ -26,11 +26,16 @@ impl End {
     /// The code, if it says anything about the endpoint: what cannot be sent is no fault of its.
     pub(crate) fn verdict(&self) -> Option<Code> {
         match self {
-            End::Lost(Lost {
-                cause: Cause::Encode | Cause::RequestTooLarge | Cause::RequestStream, ..
-            }) => None,
+            End::Lost(lost) if lost.cause.is_of_the_request() => None,
             _ => Some(self.code()),
         }
+    }
+}
+
+impl From<Lost> for End {
+    #[cold]
+    fn from(lost: Lost) -> End {
+        End::Lost(Box::new(lost))
     }
 }
 
@@ -82,9 +87,7 @@ impl Outcome {
     /// Of a call that nobody knows: its session has forgotten it.
     pub(crate) fn gone() -> Outcome {
         Outcome {
-            end: End::Lost(Lost::new(Cause::ConnectionLost {
-                reason: "it knows nothing of the call".into(),
-            })),
+            end: Lost::new(Cause::ConnectionLost { reason: "it knows nothing of the call".into() }).into(),
             begun: Begun::No,
             encoding: Encoding::Identity,
             metadata: Metadata::new(),

@@ -219,6 +219,11 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether it is the request's own fault, which says nothing about the endpoint.
+    pub(crate) fn is_of_the_request(&self) -> bool {
+        matches!(self, Cause::Encode | Cause::RequestTooLarge | Cause::RequestStream)
+    }
+
     /// The code of a call that failed for this cause alone; `None` where the status has one of its own.
     #[must_use]
     pub fn code(&self) -> Option<Code> {

@@ -1,6 +1,7 @@
 //! The head of a response: is it gRPC's, and how are its messages encoded?
 
 use corelane_call::{Encoding, EncodingSet};
+use corelane_wire::hpack::{BlockSet, KnownBlock};
 use corelane_wire::{FieldList, Name};
 
 use crate::Cause;
@@ -13,6 +14,46 @@ pub(crate) struct Head {
     pub(crate) metadata: Presence,
 }
 
+impl Head {
+    /// Of a response that is not compressed and has no metadata.
+    const PLAIN: Head = Head { encoding: Encoding::Identity, metadata: Presence::No };
+    /// Of one that has: many servers send the `date`.
+    const RICH: Head = Head { encoding: Encoding::Identity, metadata: Presence::Yes };
+}
+
+/// The heads of one connection that come again, so that they are read once.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    plain: BlockSet,
+    rich: BlockSet,
+}
+
+impl Heads {
+    /// As [`read`], of `fields` that are of this block.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        block: Option<KnownBlock>,
+        fields: &FieldList,
+        accept: EncodingSet,
+    ) -> Result<Head, Cause> {
+        if self.plain.contains(block) {
+            return Ok(Head::PLAIN);
+        }
+        if self.rich.contains(block) {
+            return Ok(Head::RICH);
+        }
+        let head = read(fields, accept)?;
+        match head {
+            Head::PLAIN => self.plain.insert(block),
+            Head::RICH => self.rich.insert(block),
+            // What is accepted differs from call to call.
+            _ => {}
+        }
+        Ok(head)
+    }
+}
+
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -21,7 +62,7 @@ pub(crate) enum Presence {
 }
 
 /// Reads the head of a response; `accept` is what was offered.
-pub(crate) fn read(fields: &FieldList, accept: EncodingSet) -> Result<Head, Cause> {
+fn read(fields: &FieldList, accept: EncodingSet) -> Result<Head, Cause> {
     let mut status: &[u8] = b"";
     let mut content_type = None;
     let mut encoding = Encoding::Identity;

@@ -94,8 +94,9 @@ pub struct Answer<T> {
 
 impl<T> Answer<T> {
     fn of(response: Response<T>) -> Answer<T> {
-        let (parts, message) = response.into_reply();
-        Answer { metadata: parts.metadata, trailers: parts.trailers, message }
+        let (mut parts, message) = response.into_reply();
+        let metadata = std::mem::take(&mut parts.metadata);
+        Answer { metadata, trailers: std::mem::take(&mut parts.trailers), message }
     }
 
     /// The message.

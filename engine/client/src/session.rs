@@ -18,13 +18,13 @@ use corelane_memory::{Key, Slab};
 use corelane_runtime::{CloseReason, Io, Link, Session};
 use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
-use corelane_wire::hpack::Template;
+use corelane_wire::hpack::{BlockSet, Template};
 use corelane_wire::{FieldList, Instant, Name};
 
 use crate::end::{Begun, End, Lost, Outcome};
 use crate::error::Place;
 use crate::guarded::guarded;
-use crate::head::{self, Presence};
+use crate::head::{Heads, Presence};
 use crate::keepalive::{Keepalive, Next};
 use crate::standing::{Phase, Standing};
 use crate::{Cause, Failure};
@@ -108,11 +108,21 @@ pub(crate) struct ClientSession {
     /// When the sweep comes.
     sweep_at: Instant,
     keepalive: Option<Keepalive>,
+    heads: Heads,
+    /// Trailers that say OK and nothing else.
+    plain_ends: BlockSet,
 }
 
 impl ClientSession {
     pub(crate) fn new(standing: Rc<Standing>, keepalive: Option<Keepalive>) -> ClientSession {
-        ClientSession { calls: Slab::new(CALLS_MAX), standing, sweep_at: Instant::MAX, keepalive }
+        ClientSession {
+            calls: Slab::new(CALLS_MAX),
+            standing,
+            sweep_at: Instant::MAX,
+            keepalive,
+            heads: Heads::default(),
+            plain_ends: BlockSet::default(),
+        }
     }
 
     /// Opens a stream for a call with one response.
@@ -243,23 +253,25 @@ impl ClientSession {
     #[inline]
     pub(crate) fn poll_one(&mut self, key: Key, cx: &Context<'_>) -> Poll<Outcome> {
         let Some(call) = self.calls.get_mut(key) else { return Poll::Ready(Outcome::gone()) };
-        if call.end.is_none() {
+        let Some(end) = call.end.take() else {
             wait(call, cx);
             return Poll::Pending;
-        }
-        let call = self.calls.remove(key).expect("it was here just now");
-        let message = match call.body {
-            Body::One(gathered) => gathered,
+        };
+        let message = match &mut call.body {
+            Body::One(gathered) => std::mem::take(gathered),
             Body::Many { .. } => Gathered::default(),
         };
-        Poll::Ready(Outcome {
-            end: call.end.expect("it was here just now"),
+        // Taken one by one: the whole is larger than what is wanted of it.
+        let outcome = Outcome {
+            end,
             begun: call.begun,
             encoding: call.encoding,
-            metadata: call.metadata.map(Metadata::from_boxed).unwrap_or_default(),
-            trailers: call.trailers,
+            metadata: call.metadata.take().map(Metadata::from_boxed).unwrap_or_default(),
+            trailers: std::mem::take(&mut call.trailers),
             message,
-        })
+        };
+        self.calls.remove(key);
+        Poll::Ready(outcome)
     }
 
     /// The head of a call with many responses, or its end without one.
@@ -301,7 +313,7 @@ impl ClientSession {
     /// Ends a call that has not ended, for a reason of its caller's side.
     pub(crate) fn abort(&mut self, io: &mut Io<'_>, key: Key, lost: Lost) {
         if self.calls.get(key).is_some_and(|call| call.end.is_none()) {
-            self.finish(io, key, End::Lost(lost));
+            self.finish(io, key, lost.into());
         }
     }
 
@@ -342,7 +354,7 @@ impl ClientSession {
             return self.fail(io, key, Cause::HeadersTooLarge);
         }
         self.standing.answered();
-        let head = match head::read(io.wire.fields(), call.accept) {
+        let head = match self.heads.read(io.wire.known_block(), io.wire.fields(), call.accept) {
             Ok(head) => head,
             Err(cause) => return self.fail(io, key, cause),
         };
@@ -353,7 +365,7 @@ impl ClientSession {
         call.begun = Begun::Yes;
         if head.metadata == Presence::Yes {
             let mut fields = take_fields();
-            *fields = io.wire.swap_fields(*fields);
+            io.wire.take_fields(&mut fields);
             call.metadata = Some(fields);
         }
         if matches!(call.body, Body::Many { .. })
@@ -366,15 +378,20 @@ impl ClientSession {
     /// The response has ended with a status, or should have.
     fn trailers(&mut self, io: &mut Io<'_>, key: Key) {
         let Some(call) = self.calls.get_mut(key) else { return };
+        let known = io.wire.known_block();
+        let is_plain = self.plain_ends.contains(known) || plain_success(io.wire.fields());
         let fields = io.wire.fields();
-        let end = match plain_success(fields) {
-            true => End::Answered(Status::ok()),
+        let end = match is_plain {
+            true => {
+                self.plain_ends.insert(known);
+                End::Answered(Status::ok())
+            }
             false => match Status::from_fields(fields) {
                 Some(status) => {
                     call.trailers = Metadata::copy_of(fields);
                     End::Answered(status)
                 }
-                None => End::Lost(Lost::new(Cause::MissingStatus)),
+                None => Lost::new(Cause::MissingStatus).into(),
             },
         };
         self.finish(io, key, end);
@@ -428,12 +445,12 @@ impl ClientSession {
             ResetBy::Peer => Lost::new(Cause::Reset { code }),
             ResetBy::Us => Lost::new(Cause::Protocol { reason: format!("it was reset with {code}").into() }),
         };
-        self.finish(io, key, End::Lost(lost));
+        self.finish(io, key, lost.into());
     }
 
     /// Ends a call for a fault that was found on this side.
     fn fail(&mut self, io: &mut Io<'_>, key: Key, cause: Cause) {
-        self.finish(io, key, End::Lost(Lost::new(cause)));
+        self.finish(io, key, Lost::new(cause).into());
     }
 
     #[inline]
@@ -499,7 +516,7 @@ impl ClientSession {
     fn lose_all(&mut self, lost: &Lost, now: Instant) {
         for (_, call) in self.calls.iter_mut() {
             if call.end.is_none() {
-                for waker in conclude(call, End::Lost(lost.clone()), now) {
+                for waker in conclude(call, lost.clone().into(), now) {
                     waker.wake();
                 }
                 let nobody = self.standing.closed();

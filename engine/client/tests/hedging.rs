@@ -1,4 +1,4 @@
-//! Copies of one call, sent before the first has failed (gRFC A6): when the next goes out, which answer counts, and what becomes of
+//! Copies of one unary call, sent before the first has failed (gRFC A6): when the next goes out, which answer counts, and what becomes of
 //! the others.
 #![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
 
@@ -12,19 +12,9 @@ use corelane_policy::config::BalancerConfig;
 use corelane_policy::resilience::Stop;
 use corelane_wire::frame::ErrorCode;
 use support::counting::{Counting, numbers, previous, resets, with_peer};
+use support::hedging::{NEVER, policy};
 use support::peer::Peer;
 use support::{ECHO, Text, begin, beside, caller_with, failure, on_both, say, until};
-
-/// Longer than any test: a copy that waits for it never goes.
-const NEVER: &str = "3600s";
-
-/// Sends up to this many copies, `delay` apart; UNAVAILABLE does not end the call. The deadline is for what would hang.
-fn policy(attempts: u32, delay: &str) -> String {
-    format!(
-        r#"{{"methodConfig": [{{"name": [{{}}], "timeout": "20s", "hedgingPolicy": {{"maxAttempts": {attempts}, "hedgingDelay": "{delay}",
-            "nonFatalStatusCodes": ["UNAVAILABLE"]}}}}]}}"#
-    )
-}
 
 #[test]
 fn the_first_good_answer_counts_and_the_other_copies_are_cancelled() {

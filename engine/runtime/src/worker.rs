@@ -13,10 +13,11 @@ use crate::clock::Clock;
 use crate::error::StartError;
 use crate::home::{Home, Job, Letter};
 use crate::inbox::{Due, Inbox, Origin, signal};
-use crate::limits::{Limits, RECLAIM_SCAN, SPAWNED_MAX, SWEEP};
+use crate::limits::{Limits, RECLAIM_SCAN, SWEEP};
 use crate::panic::guard;
 use crate::session::SessionFactory;
 use crate::signal::Signal;
+use crate::spawn::Crew;
 use crate::ticker::Ticker;
 use crate::timers::{Target, Timers};
 use crate::tls::{Machine, ServerTls};
@@ -25,13 +26,12 @@ use corelane_observe::{Limit, WorkerCounters, Writer};
 use corelane_wire::Instant;
 use corelane_wire::connection::Config as WireConfig;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 thread_local! {
@@ -67,7 +67,7 @@ pub(crate) fn wake_here(home: u64, connection: Key, slot: u32) -> bool {
 pub(crate) fn wake_task_here(home: u64, task: Key) -> bool {
     let delivered = CURRENT.try_with(|current| match &*current.borrow() {
         Some(worker) if worker.home.id == home => {
-            worker.wake_task(task);
+            worker.crew.wake(task);
             true
         }
         _ => false,
@@ -135,8 +135,8 @@ pub(crate) struct Worker {
     dialed: Cell<usize>,
     /// They were told to drain.
     hanging_up: Cell<bool>,
-    /// Spawned tasks, by their runtime's wakers.
-    spawned: RefCell<Slab<Waker>>,
+    /// Spawned tasks.
+    pub(crate) crew: Crew,
     tasks: Rc<Tasks>,
 }
 
@@ -171,7 +171,7 @@ impl Worker {
             over: Rc::default(),
             dialed: Cell::new(0),
             hanging_up: Cell::new(false),
-            spawned: RefCell::new(Slab::new(SPAWNED_MAX)),
+            crew: Crew::new(),
             tasks: Rc::default(),
         })
     }
@@ -262,7 +262,7 @@ impl Worker {
         let open = self.connections.borrow().len();
         if open == 0 {
             self.over.set();
-            self.wake_tasks();
+            self.crew.wake_all();
         } else if open == self.dialed.get() && !self.hanging_up.replace(true) {
             self.signal_all(signal::DRAIN);
         }
@@ -318,39 +318,9 @@ impl Worker {
         }
     }
 
-    /// Puts a spawned task on the list, with the waker that its runtime gave it.
-    pub(crate) fn enlist(&self, waker: Waker) -> Option<Key> {
-        self.spawned.borrow_mut().insert(waker).ok()
-    }
-
-    /// A spawned task has ended.
-    pub(crate) fn strike(&self, task: Key) {
-        let waker = self.spawned.borrow_mut().remove(task);
-        drop(waker);
-    }
-
-    /// A spawned task's waker was called.
-    pub(crate) fn wake_task(&self, task: Key) {
-        let waker = self.spawned.borrow().get(task).cloned();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Has every spawned task look: wakes may have been lost, or the worker is over.
-    fn wake_tasks(&self) {
-        let wakers: Vec<Waker> = self.spawned.borrow().iter().map(|(_, waker)| waker.clone()).collect();
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
     /// Whether nothing is left to serve, so that spawned tasks are dropped.
     pub(crate) fn is_over(&self) -> bool {
         self.over.is_set()
-    }
-
-    /// Starts a task that the worker waits for at its end.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.tasks.spawn(task);
     }
 
     /// Looks over all connections: who holds a large buffer for nothing or for too long, whose peer does not read.
@@ -420,13 +390,13 @@ impl Worker {
             self.begin_turn();
             let drained = self.home.letters(|letter| match letter {
                 Letter::Wake { connection, slot } => self.wake(connection, slot),
-                Letter::WakeTask(task) => self.wake_task(task),
+                Letter::WakeTask(task) => self.crew.wake(task),
                 Letter::Job(job) => run(job),
             });
             if self.home.take_overflow() {
                 self.counters.limits_hit.increment(Limit::Mailbox);
                 self.signal_all(signal::SCAN);
-                self.wake_tasks();
+                self.crew.wake_all();
             }
             if drained == Drained::More {
                 self.home.ring();
@@ -560,6 +530,8 @@ pub(crate) async fn serve<F: SessionFactory>(
     tasks.spawn(async move { clerk.post(bell).await });
     let clerk = worker.clone();
     tasks.spawn(async move { clerk.clockwork().await });
+    let foreman = worker.clone();
+    tasks.spawn(poll_fn(move |cx| foreman.crew.poll(&foreman, cx)));
     let now = worker.begin_turn();
     worker.timers.insert(now, now + SWEEP, Target::Sweep);
 

@@ -151,7 +151,7 @@ impl ServerSession {
         let requests = worker.entry(head.method).method.requests();
         // The fields stay in one place, and an empty list from an earlier call takes theirs.
         let mut fields = corelane_call::take_fields();
-        *fields = io.wire.swap_fields(std::mem::take(&mut *fields));
+        io.wire.take_fields(&mut fields);
         let call = Call {
             key,
             method: head.method,

@@ -165,20 +165,24 @@ pub mod client_client {
     }
     impl ClientClient {
         /// Calls `/golden.collisions.Client/New`.
-        pub async fn new_(
+        pub fn new_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.collisions.Client/New"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Connects something.
         pub async fn connect_(
@@ -219,13 +223,18 @@ pub mod client_client {
                 .await
         }
         /// Calls `/golden.collisions.Client/SendCompressed`.
-        pub async fn send_compressed_(
+        pub fn send_compressed_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -234,7 +243,6 @@ pub mod client_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Client/AcceptCompressed`.
         pub async fn accept_compressed_(
@@ -259,13 +267,18 @@ pub mod client_client {
                 .await
         }
         /// Calls `/golden.collisions.Client/MaxDecodingMessageSize`.
-        pub async fn max_decoding_message_size_(
+        pub fn max_decoding_message_size_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -274,16 +287,20 @@ pub mod client_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Client/MaxEncodingMessageSize`.
-        pub async fn max_encoding_message_size_(
+        pub fn max_encoding_message_size_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -292,80 +309,100 @@ pub mod client_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Client/Clone`.
-        pub async fn clone_(
+        pub fn clone_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.collisions.Client/Clone"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Client/Fmt`.
-        pub async fn fmt(
+        pub fn fmt<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.collisions.Client/Fmt"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Client/Inner`.
-        pub async fn inner(
+        pub fn inner<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.collisions.Client/Inner"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Client/Unary`.
-        pub async fn unary(
+        pub fn unary<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.collisions.Client/Unary"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Client/IntoRequest`.
-        pub async fn into_request(
+        pub fn into_request<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -374,7 +411,6 @@ pub mod client_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.collisions.Client`, from any thread and any async runtime.
@@ -1359,20 +1395,24 @@ pub mod handle_client_ {
     }
     impl HandleClient {
         /// Calls `/golden.collisions.Handle/Drop`.
-        pub async fn drop(
+        pub fn drop<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.collisions.Handle/Drop"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.collisions.Handle`, from any thread and any async runtime.
@@ -1714,13 +1754,18 @@ pub mod blocking_client_client {
     }
     impl BlockingClientClient {
         /// Calls `/golden.collisions.BlockingClient/Default`.
-        pub async fn default(
+        pub fn default<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Message>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Message>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Message>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Message>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -1729,7 +1774,6 @@ pub mod blocking_client_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.collisions.BlockingClient`, from any thread and any async runtime.
@@ -2077,17 +2121,24 @@ pub mod caller_client {
     }
     impl CallerClient {
         /// Calls `/golden.collisions.Caller/Request`.
-        pub async fn request(
+        pub fn request<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Request>,
-        ) -> ::core::result::Result<::corelane::Response<super::R>, ::corelane::Status> {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::R>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Request>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.collisions.Caller/Request"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.collisions.Caller/I`.
         pub async fn i(

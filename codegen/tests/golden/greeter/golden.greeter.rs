@@ -110,13 +110,18 @@ pub mod greeter_client {
     }
     impl GreeterClient {
         /// One greeting for one name.
-        pub async fn say_hello(
+        pub fn say_hello<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::HelloReply>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::HelloReply>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.greeter.Greeter/SayHello")
@@ -126,7 +131,6 @@ pub mod greeter_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Many greetings for one name.
         pub async fn lots_of_replies(
@@ -193,13 +197,18 @@ pub mod greeter_client {
         }
         /// Says nothing any more.
         #[deprecated]
-        pub async fn say_goodbye(
+        pub fn say_goodbye<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::HelloReply>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::HelloReply>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -208,7 +217,6 @@ pub mod greeter_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.greeter.Greeter`, from any thread and any async runtime.
@@ -833,13 +841,18 @@ pub mod old_greeter_client {
     }
     impl OldGreeterClient {
         /// Calls `/golden.greeter.OldGreeter/SayHello`.
-        pub async fn say_hello(
+        pub fn say_hello<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::HelloRequest>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::HelloReply>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::HelloReply>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::HelloRequest>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -848,7 +861,6 @@ pub mod old_greeter_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.greeter.OldGreeter`, from any thread and any async runtime.

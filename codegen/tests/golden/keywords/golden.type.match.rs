@@ -160,36 +160,44 @@ pub mod match_client {
     }
     impl MatchClient {
         /// Calls `/golden.type.match.Match/Type`.
-        pub async fn r#type(
+        pub fn r#type<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Type>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Type>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Type>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.type.match.Match/Type"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.type.match.Match/Self`.
-        pub async fn self_(
+        pub fn self_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Type>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Option>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Option>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.type.match.Match/Self"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.type.match.Match/crate`.
         pub async fn crate_(
@@ -230,52 +238,64 @@ pub mod match_client {
                 .await
         }
         /// Calls `/golden.type.match.Match/Clone`.
-        pub async fn clone_(
+        pub fn clone_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Type>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Type>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Type>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.type.match.Match/Clone"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.type.match.Match/Register`.
-        pub async fn register(
+        pub fn register<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Type>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Type>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Type>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.type.match.Match/Register"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.type.match.Match/New`.
-        pub async fn new_(
+        pub fn new_<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Type>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Type>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Type>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.type.match.Match/New"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.type.match.Match`, from any thread and any async runtime.
@@ -1696,20 +1716,24 @@ pub mod t_client {
     }
     impl TClient {
         /// Calls `/golden.type.match.T/T`.
-        pub async fn t(
+        pub fn t<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Type>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Type>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Type>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.type.match.T/T"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.type.match.T`, from any thread and any async runtime.
@@ -2051,20 +2075,24 @@ pub mod self_client {
     }
     impl SelfClient {
         /// Calls `/golden.type.match.Self/I`.
-        pub async fn i(
+        pub fn i<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Type>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Type>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Type>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Type>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.type.match.Self/I"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.type.match.Self`, from any thread and any async runtime.

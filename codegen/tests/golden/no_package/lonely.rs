@@ -84,20 +84,24 @@ pub mod lonely_service_client {
     }
     impl LonelyServiceClient {
         /// Calls `/LonelyService/Call`.
-        pub async fn call(
+        pub fn call<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Lonely>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Lonely>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Lonely>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Lonely>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/LonelyService/Call"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `LonelyService`, from any thread and any async runtime.

@@ -138,20 +138,24 @@ pub mod pictures_client {
     }
     impl PicturesClient {
         /// Nor the method.
-        pub async fn get(
+        pub fn get<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::Picture>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Picture>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Picture>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::Picture>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.options.Pictures/Get"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.options.Pictures/List`.
         pub async fn list(

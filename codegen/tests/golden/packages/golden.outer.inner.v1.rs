@@ -93,13 +93,18 @@ pub mod inner_service_client {
     }
     impl InnerServiceClient {
         /// Calls `/golden.outer.inner.v1.InnerService/Call`.
-        pub async fn call(
+        pub fn call<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<super::inner::Nested>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::Inner>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::Inner>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<super::inner::Nested>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -108,7 +113,6 @@ pub mod inner_service_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
     }
     /// Calls `golden.outer.inner.v1.InnerService`, from any thread and any async runtime.

@@ -91,10 +91,15 @@ pub mod well_known_client {
     }
     impl WellKnownClient {
         /// Calls `/golden.well_known.WellKnown/Empty`.
-        pub async fn empty(
+        pub fn empty<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<()>,
-        ) -> ::core::result::Result<::corelane::Response<()>, ::corelane::Status> {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<::corelane::Response<()>, ::corelane::Status>,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<()>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -103,23 +108,26 @@ pub mod well_known_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.well_known.WellKnown/Now`.
-        pub async fn now(
+        pub fn now<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<()>,
-        ) -> ::core::result::Result<
-            ::corelane::Response<::corelane::prost_types::Timestamp>,
-            ::corelane::Status,
-        > {
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<::corelane::prost_types::Timestamp>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<()>,
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.well_known.WellKnown/Now"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.well_known.WellKnown/Length`.
         pub async fn length(

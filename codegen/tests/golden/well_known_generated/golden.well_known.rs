@@ -91,15 +91,20 @@ pub mod well_known_client {
     }
     impl WellKnownClient {
         /// Calls `/golden.well_known.WellKnown/Empty`.
-        pub async fn empty(
+        pub fn empty<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::super::super::google::protobuf::Empty>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<
                 super::super::super::google::protobuf::Empty,
             >,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::super::super::google::protobuf::Empty>,
-            ::corelane::Status,
-        > {
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new(
@@ -108,25 +113,28 @@ pub mod well_known_client {
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.well_known.WellKnown/Now`.
-        pub async fn now(
+        pub fn now<R>(
             &self,
-            request: impl ::corelane::codegen::IntoRequest<
+            request: R,
+        ) -> impl ::core::future::Future<
+            Output = ::core::result::Result<
+                ::corelane::Response<super::super::super::google::protobuf::Timestamp>,
+                ::corelane::Status,
+            >,
+        > + use<'_, R>
+        where
+            R: ::corelane::codegen::IntoRequest<
                 super::super::super::google::protobuf::Empty,
             >,
-        ) -> ::core::result::Result<
-            ::corelane::Response<super::super::super::google::protobuf::Timestamp>,
-            ::corelane::Status,
-        > {
+        {
             self.inner
                 .unary(
                     ::corelane::client::Method::new("/golden.well_known.WellKnown/Now"),
                     ::corelane::codegen::ProstCodec::default(),
                     ::corelane::codegen::IntoRequest::into_request(request),
                 )
-                .await
         }
         /// Calls `/golden.well_known.WellKnown/Length`.
         pub async fn length(

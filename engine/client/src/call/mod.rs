@@ -4,6 +4,7 @@
 //! Nothing here is a task: the caller's own future does all of it, and dropping that future ends the call.
 
 mod cached;
+mod feed;
 mod hedged;
 mod place;
 mod plan;

@@ -9,7 +9,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use corelane_call::{CallParts, Codec, Request, Response, Status};
+use corelane_call::{Codec, Request, Response, Status};
 
 use super::place::{Line, Placed, place_at_once};
 use super::plan::Plan;
@@ -70,37 +70,49 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
 
     /// Sends the call, or says what it has come to already.
     #[inline]
-    fn begin(&mut self, request: Request<C::Encode>) -> Option<Answer<C::Decode>> {
-        let (mut parts, message) = request.into_call();
-        let plan = match self.caller.plan_at_once(self.method, &mut parts) {
+    fn begin(&mut self) -> Option<Answer<C::Decode>> {
+        let Stage::New(request) = &mut self.stage else { return None };
+        let plan = match self.caller.plan_at_once(self.method, request.call_mut()) {
             Ok(Some(plan)) => plan,
             Ok(None) => {
-                self.plan_first(parts, message);
+                self.plan_first();
                 return None;
             }
-            Err(refusal) => return Some(Err(refusal)),
+            Err(refusal) => {
+                self.stage = Stage::Over;
+                return Some(Err(refusal));
+            }
         };
         if !plan.is_simple() {
-            self.go_on(plan, message, SoFar::Planned);
+            self.go_on(plan, SoFar::Planned);
             return None;
         }
         if let Err(status) = plan.check_rate() {
+            self.stage = Stage::Over;
             return Some(self.caller.ended(self.method, Err(status)));
         }
         let mut encoded = Ok(());
+        let message = request.get_ref();
         let placed =
-            place_at_once(&plan, 1, &[], &mut opener(&plan, &self.codec, &message, None, &mut encoded));
+            place_at_once(&plan, 1, &[], &mut opener(&plan, &self.codec, message, None, &mut encoded));
         let so_far = match (placed, encoded) {
             (Ok(Ok(placed)), Ok(())) => {
-                self.stage = Stage::Sent(Sent { placed, plan, message });
+                self.sent(plan, placed);
                 return None;
             }
             (Ok(Ok(placed)), Err(status)) => SoFar::Failed(unsendable(&plan, &placed, status, 1)),
             (Ok(Err(line)), _) => SoFar::InLine(line),
             (Err(failure), _) => SoFar::Failed(Failed::here(failure, None)),
         };
-        self.go_on(plan, message, so_far);
+        self.go_on(plan, so_far);
         None
+    }
+
+    #[inline]
+    fn sent(&mut self, plan: Plan, placed: Placed) {
+        let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        let message = request.into_inner();
+        self.stage = Stage::Sent(Sent { placed, plan, message });
     }
 
     /// Takes what came of the first attempt; if that is no success, the call goes on.
@@ -130,13 +142,15 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
         };
         if let Err(failed) = check(&plan, outcome, &placed.pool, 1) {
             drop(placed);
-            self.go_on(plan, message, SoFar::Failed(failed));
+            self.go_long(plan, message, SoFar::Failed(failed));
         }
     }
 
     /// The long way of a call that must wait before it has a plan.
     #[cold]
-    fn plan_first(&mut self, mut parts: CallParts, message: C::Encode) {
+    fn plan_first(&mut self) {
+        let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        let (mut parts, message) = request.into_call();
         let (caller, method, codec) = (self.caller, self.method, self.codec.clone());
         self.stage = Stage::Long(Box::pin(async move {
             let answer = match caller.plan(method, &mut parts).await? {
@@ -147,9 +161,15 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
         }));
     }
 
-    /// The long way of a call that has a plan.
+    /// The long way of a call that has a plan, and is new otherwise.
     #[cold]
-    fn go_on(&mut self, plan: Plan, message: C::Encode, so_far: SoFar) {
+    fn go_on(&mut self, plan: Plan, so_far: SoFar) {
+        let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        self.go_long(plan, request.into_inner(), so_far);
+    }
+
+    #[cold]
+    fn go_long(&mut self, plan: Plan, message: C::Encode, so_far: SoFar) {
         let (caller, method, codec) = (self.caller, self.method, self.codec.clone());
         self.stage =
             Stage::Long(Box::pin(
@@ -183,11 +203,8 @@ impl<C: Codec> Future for UnaryCall<'_, C> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
-        if let Stage::New(_) = call.stage {
-            let Stage::New(request) = std::mem::replace(&mut call.stage, Stage::Over) else { unreachable!() };
-            if let Some(answer) = call.begin(request) {
-                return Poll::Ready(answer);
-            }
+        if let Some(answer) = call.begin() {
+            return Poll::Ready(answer);
         }
         if let Stage::Sent(Sent { placed, .. }) = &mut call.stage {
             let key = placed.key;

@@ -14,9 +14,11 @@ use corelane_policy::resilience::{Committed, RetryState};
 use corelane_wire::connection::StreamKey;
 use corelane_wire::frame::EndStream;
 
+use super::feed::Feed;
+use super::hedged::{Attempt, race};
 use super::place::{Placed, place};
 use super::plan::Plan;
-use super::pump::{Feed, Packing};
+use super::pump::{self, Packing};
 use super::unary::{Failed, check, decode, succeeded, too_late, unsendable, until_next};
 use crate::Cause;
 use crate::end::Outcome;
@@ -37,15 +39,19 @@ where
 {
     let switch = parts.extensions.remove::<CompressionSwitch>();
     let packing = Packing { encoding: plan.encodings.send, switch, size_max: plan.send_max };
-    Feed::start(requests, codec, packing, plan.local.shared.options.retry_buffer_bytes)
+    pump::start(requests, codec, packing, plan.local.shared.options.retry_buffer_bytes)
 }
 
 impl<M> Requests<'_, M> {
-    fn committed(&self) -> Committed {
+    fn feed(&self) -> Option<&Rc<Feed>> {
         match self {
-            Requests::One(_) => Committed::No,
-            Requests::Many(feed) => feed.committed(),
+            Requests::One(_) => None,
+            Requests::Many(feed) => Some(feed),
         }
+    }
+
+    fn committed(&self) -> Committed {
+        self.feed().map_or(Committed::No, |feed| feed.committed())
     }
 }
 
@@ -54,7 +60,7 @@ struct Fed<'a, 'm, M>(&'a Requests<'m, M>);
 
 impl<M> Drop for Fed<'_, '_, M> {
     fn drop(&mut self) {
-        if let Requests::Many(feed) = self.0 {
+        if let Some(feed) = self.0.feed() {
             feed.end();
         }
     }
@@ -69,10 +75,9 @@ pub(crate) async fn one_of_many<C: Codec>(
     let requests: Requests<'_, C::Encode> = Requests::Many(feed.clone());
     let _fed = Fed(&requests);
     plan.check_rate()?;
-    let got = retrying(&plan, &requests, async |number, previous, avoid| {
-        let mut placed = open(&plan, number, previous, avoid, None, &requests, codec).await?;
-        feed.aim(placed.link.clone(), placed.key);
-        let key = placed.key;
+    let got = attempts(&plan, &requests, async |attempt| {
+        let mut placed = open(&plan, &attempt, None, &requests, codec).await?;
+        let (key, number) = (placed.key, attempt.number);
         let outcome = poll_fn(|cx| placed.link.session(|session| session.poll_one(key, cx)));
         let Some(outcome) = in_time(&plan, &requests, outcome).await else {
             return Err(too_late(&plan, &mut placed, number));
@@ -94,20 +99,18 @@ pub(crate) async fn many<C: Codec>(
     plan.check_rate()?;
     let plan = Rc::new(plan);
     let mut fed = Some(Fed(&requests));
-    let opened = retrying(&plan, &requests, async |number, previous, avoid| {
+    let opened = attempts(&plan, &requests, async |attempt| {
         let reader = Rc::new(Reader::default());
         let inbound = Rc::new(Inbound::with_source(reader.clone()));
-        let mut placed = open(&plan, number, previous, avoid, Some(&inbound), &requests, codec).await?;
-        let key = placed.key;
-        if let Requests::Many(feed) = &requests {
-            feed.aim(placed.link.clone(), key);
-        }
+        let mut placed = open(&plan, &attempt, Some(&inbound), &requests, codec).await?;
+        let (key, number) = (placed.key, attempt.number);
         let head = poll_fn(|cx| placed.link.session(|session| session.poll_head(key, cx)));
         match in_time(&plan, &requests, head).await {
             None => Err(too_late(&plan, &mut placed, number)),
             Some(Ok((encoding, metadata))) => {
-                reader.attach(&plan, placed, &requests);
-                let parts = ReplyParts { metadata, ..ReplyParts::default() };
+                reader.attach(&plan, placed, &requests, number);
+                let mut parts = ReplyParts::default();
+                parts.metadata = metadata;
                 let messages = Streaming::new(codec.clone(), inbound, encoding, plan.receive_max);
                 Ok(Response::from_reply(parts, messages))
             }
@@ -141,37 +144,50 @@ async fn in_time<M, T>(
     }
 }
 
+/// Makes as many attempts as the call's policy allows, one after the other or not.
+async fn attempts<M, T>(
+    plan: &Plan,
+    requests: &Requests<'_, M>,
+    attempt: impl AsyncFn(Attempt<'_>) -> Result<T, Failed>,
+) -> Result<T, Status> {
+    let done = match plan.hedging() {
+        None => retrying(plan, requests, attempt).await?,
+        Some(policy) => {
+            let feed = requests.feed().map(|feed| &**feed);
+            Box::pin(race(plan, policy, feed, attempt)).await?
+        }
+    };
+    succeeded(plan);
+    Ok(done)
+}
+
 /// Makes attempts until one succeeds or no further one is allowed.
 async fn retrying<M, T>(
     plan: &Plan,
     requests: &Requests<'_, M>,
-    attempt: impl AsyncFn(u32, Option<&str>, &[EndpointKey]) -> Result<T, Failed>,
+    attempt: impl AsyncFn(Attempt<'_>) -> Result<T, Failed>,
 ) -> Result<T, Status> {
     let mut retries = RetryState::new();
     let mut avoid: Vec<EndpointKey> = Vec::new();
     loop {
-        let number = retries.attempts();
-        let failed = match attempt(number, retries.previous_attempts(), &avoid).await {
-            Ok(done) => {
-                succeeded(plan);
-                return Ok(done);
-            }
+        let (number, previous) = (retries.attempts(), retries.previous_attempts());
+        let failed = match attempt(Attempt { number, previous, avoid: &avoid, used: None }).await {
+            Ok(done) => return Ok(done),
             Err(failed) => failed,
         };
         until_next(plan, &mut retries, &mut avoid, failed, requests.committed()).await?;
     }
 }
 
-/// Opens the stream of one attempt. Responses go to `inbound`, or are one.
+/// Opens the stream of an attempt, and has the requests sent there. Responses go to `inbound`, or are one.
 async fn open<C: Codec>(
     plan: &Plan,
-    number: u32,
-    previous: Option<&str>,
-    avoid: &[EndpointKey],
+    attempt: &Attempt<'_>,
     inbound: Option<&Rc<Inbound>>,
     requests: &Requests<'_, C::Encode>,
     codec: &C,
 ) -> Result<Placed, Failed> {
+    let &Attempt { number, previous, avoid, .. } = attempt;
     let mut encoded = Ok(());
     let encodings = plan.encodings;
     let placed = place(plan, number, avoid, |session, io, pool| {
@@ -201,10 +217,14 @@ async fn open<C: Codec>(
     })
     .await;
     let placed = placed.map_err(|failure| Failed::here(failure, None))?;
-    match encoded {
-        Ok(()) => Ok(placed),
-        Err(status) => Err(unsendable(plan, &placed, status, number)),
+    attempt.note(placed.pool.key);
+    if let Err(status) = encoded {
+        return Err(unsendable(plan, &placed, status, number));
     }
+    if let Some(feed) = requests.feed() {
+        feed.aim(number, placed.link.clone(), placed.key);
+    }
+    Ok(placed)
 }
 
 /// A call that ended before its response began.
@@ -242,18 +262,16 @@ impl Drop for Held {
 }
 
 impl Reader {
-    fn attach<M>(&self, plan: &Rc<Plan>, placed: Placed, requests: &Requests<'_, M>) {
+    /// The response of an attempt has begun, and it goes on.
+    fn attach<M>(&self, plan: &Rc<Plan>, placed: Placed, requests: &Requests<'_, M>, number: u32) {
         let stream = placed.link.session(|session| session.stream_of(placed.key));
         if let Some(stream) = stream {
             let _ = self.stream.set((placed.link.clone(), stream));
         }
-        let feed = match requests {
-            Requests::Many(feed) => {
-                feed.commit();
-                Some(feed.clone())
-            }
-            Requests::One(_) => None,
-        };
+        let feed = requests.feed().cloned();
+        if let Some(feed) = &feed {
+            feed.commit(number);
+        }
         *self.held.borrow_mut() = Some(Held { _placed: placed, _plan: plan.clone(), feed });
     }
 }

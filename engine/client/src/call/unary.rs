@@ -20,7 +20,7 @@ use corelane_wire::frame::EndStream;
 use super::place::{Placed, place_at_once};
 use super::plan::Plan;
 use super::{cached, hedged};
-use crate::end::{Begun, End, Outcome};
+use crate::end::{Begun, End, Lost, Outcome};
 use crate::error::Failure;
 use crate::pool::Pool;
 use crate::session::{ClientSession, Opening, Unopened};
@@ -282,7 +282,10 @@ pub(crate) fn check(plan: &Plan, outcome: Outcome, pool: &Rc<Pool>, number: u32)
             }
             (Cause::Server, Some(status), Reach::MaybeExecuted)
         }
-        End::Lost(lost) => (lost.cause, lost.status, lost.reach),
+        End::Lost(lost) => {
+            let Lost { cause, status, reach } = *lost;
+            (cause, status, reach)
+        }
     };
     let failure = plan.failure(cause, Some(pool.name.clone()), number);
     Err(Failed { failure, status, reach, endpoint: Some(pool.key), begun })
@@ -329,7 +332,8 @@ pub(crate) fn unpack<C: Codec>(
 }
 
 pub(crate) fn respond<T>(item: T, compressed: bool, metadata: Metadata, trailers: Metadata) -> Response<T> {
-    let mut parts = ReplyParts { metadata, trailers, ..ReplyParts::default() };
+    let mut parts = ReplyParts::default();
+    (parts.metadata, parts.trailers) = (metadata, trailers);
     if compressed {
         parts.extensions.insert(WasCompressed);
     }

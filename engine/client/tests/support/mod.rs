@@ -4,6 +4,7 @@
 
 pub(crate) mod counting;
 pub(crate) mod failing;
+pub(crate) mod hedging;
 pub(crate) mod peer;
 
 use std::fmt;

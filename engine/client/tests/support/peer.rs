@@ -205,19 +205,20 @@ impl Wire {
                 _ => {}
             }
             ended = header.kind == Kind::DATA && header.flags.contains(Flags::END_STREAM);
-            let read = u32::try_from(payload.len()).unwrap();
-            if read > 0 && !ended {
-                self.send(Kind::WINDOW_UPDATE, Flags::NONE, 0, &read.to_be_bytes());
-                self.send(Kind::WINDOW_UPDATE, Flags::NONE, call.stream, &read.to_be_bytes());
+            if !ended {
+                self.credit(0, payload.len());
+                self.credit(call.stream, payload.len());
             }
         }
-        let (mut rest, mut messages) = (&body[..], Vec::new());
-        while let [_, a, b, c, d, more @ ..] = rest {
-            let (message, after) = more.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
-            messages.push(String::decode(message).unwrap());
-            rest = after;
+        Some(texts(&body).0)
+    }
+
+    /// Gives the client room for so many more octets on a stream, or with 0 on the connection.
+    pub(crate) fn credit(&mut self, stream: u32, bytes: usize) {
+        if bytes > 0 {
+            let bytes = u32::try_from(bytes).unwrap();
+            self.send(Kind::WINDOW_UPDATE, Flags::NONE, stream, &bytes.to_be_bytes());
         }
-        Some(messages)
     }
 
     /// Reads until the client closes.
@@ -315,6 +316,18 @@ pub(crate) fn message(text: &str) -> Vec<u8> {
     bytes.extend_from_slice(&u32::try_from(body.len()).unwrap().to_be_bytes());
     bytes.extend_from_slice(&body);
     bytes
+}
+
+/// The texts in a body of messages, and how many octets of one that is not whole are behind them.
+pub(crate) fn texts(mut body: &[u8]) -> (Vec<String>, usize) {
+    let mut texts = Vec::new();
+    while let [_, a, b, c, d, more @ ..] = body {
+        let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let Some((message, rest)) = more.split_at_checked(len) else { break };
+        texts.push(String::decode(message).unwrap());
+        body = rest;
+    }
+    (texts, body.len())
 }
 
 /// A string literal without Huffman's code (RFC 7541, section 5.2).

@@ -68,7 +68,10 @@ pub struct RetryPolicy {
 
 /// Attempts that are sent without waiting for the ones before to fail (gRFC A6, `hedgingPolicy`).
 ///
-/// The client hedges unary calls. A call with a stream in either direction is made once, as without a policy.
+/// All four kinds of call are hedged. The first copy that is answered well is the call, and the others are cancelled: one response
+/// counts when it is there, a stream of them when it begins. Each copy of a stream of requests gets all of them, in order, at its own
+/// pace; they are kept for it up to the client's retry buffer. A call that has sent more goes on with the copy that has got the most
+/// of them, and sends no others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HedgingPolicy {
     /// Attempts in all, the first included; at least 2, and at most 5 are made.

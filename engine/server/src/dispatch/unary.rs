@@ -46,10 +46,10 @@ where
         let Poll::Ready(result) = handler.poll(cx) else { return Poll::Pending };
         home.vacate();
         Poll::Ready(result.and_then(|response| {
-            let (parts, message) = response.into_reply();
+            let (mut parts, message) = response.into_reply();
             reply.head(&parts)?;
             reply.message(&self.codec, &message, &parts)?;
-            Ok(parts.trailers)
+            Ok(std::mem::take(&mut parts.trailers))
         }))
     }
 }

@@ -12,7 +12,7 @@ use super::flow::RecvWindow;
 use crate::Instant;
 use crate::field::FieldList;
 use crate::frame::{ErrorCode, MAX_FRAME_SIZE_MIN, PREFACE, StreamId, WINDOW_DEFAULT};
-use crate::hpack::{Decoder, ListLimits, Outcome};
+use crate::hpack::{Decoder, KnownBlock, ListLimits, Outcome};
 
 /// SETTINGS_HEADER_TABLE_SIZE before any SETTINGS (RFC 9113 section 6.5.2).
 const TABLE_SIZE_INITIAL: u32 = 4096;
@@ -48,7 +48,10 @@ pub(super) struct Inbound {
     pub(super) greeted: bool,
     started: Option<Instant>,
     decoder: Decoder,
-    pub(super) fields: FieldList,
+    /// The last block, if the decoder knew it and has its fields.
+    pub(super) known: Option<KnownBlock>,
+    /// The fields of the last block, unless it was known.
+    decoded: FieldList,
     /// The fragments of the block that is open; empty when every block fits its frame.
     fragments: Vec<u8>,
     open: Option<OpenBlock>,
@@ -76,7 +79,8 @@ impl Inbound {
             started: Some(now),
             // Until our SETTINGS are acknowledged, the peer may use the default size.
             decoder: Decoder::new(config.header_table_size.max(TABLE_SIZE_INITIAL)),
-            fields: FieldList::new(),
+            known: None,
+            decoded: FieldList::new(),
             fragments: Vec::new(),
             open: None,
             part: None,
@@ -148,6 +152,12 @@ impl Inbound {
         self.open.as_ref().map(|open| open.stream)
     }
 
+    /// Whether any frame may come next: the peer has greeted, and no header block is open.
+    #[inline]
+    pub(super) fn takes_any(&self) -> bool {
+        self.greeted && self.open.is_none()
+    }
+
     /// A header block begins; it is decoded here and now if it ends in the same frame.
     #[inline]
     pub(super) fn begin_block(
@@ -194,13 +204,41 @@ impl Inbound {
         self.decode(stream, open.end_stream, &block).map(Some)
     }
 
-    fn decode(&mut self, stream: StreamId, end_stream: bool, block: &[u8]) -> Result<Block, ConnectionError> {
-        self.fields.clear();
-        match self.decoder.decode(block, self.limits, &mut self.fields) {
+    /// Decodes a whole header block.
+    #[inline]
+    pub(super) fn decode(
+        &mut self,
+        stream: StreamId,
+        end_stream: bool,
+        block: &[u8],
+    ) -> Result<Block, ConnectionError> {
+        self.known = self.decoder.known(block, self.limits);
+        if self.known.is_some() {
+            return Ok(Block { stream, end_stream, too_large: false });
+        }
+        self.decoded.clear();
+        match self.decoder.decode_anew(block, self.limits, &mut self.decoded) {
             Ok(outcome) => Ok(Block { stream, end_stream, too_large: outcome == Outcome::TooLarge }),
             Err(reason) => {
                 Err(ConnectionError { code: ErrorCode::COMPRESSION_ERROR, cause: Cause::HeaderBlock(reason) })
             }
+        }
+    }
+
+    /// The fields of the last block.
+    #[inline]
+    pub(super) fn fields(&self) -> &FieldList {
+        match self.known {
+            Some(block) => self.decoder.known_fields(block),
+            None => &self.decoded,
+        }
+    }
+
+    /// Puts the fields of the last block in place of those in `list`.
+    pub(super) fn take_fields(&mut self, list: &mut FieldList) {
+        match self.known {
+            Some(block) => list.copy_from(self.decoder.known_fields(block)),
+            None => core::mem::swap(&mut self.decoded, list),
         }
     }
 
@@ -227,7 +265,7 @@ impl Inbound {
 
     /// Gives memory back that only busy connections need.
     pub(super) fn shrink(&mut self) {
-        self.fields = FieldList::new();
+        (self.known, self.decoded) = (None, FieldList::new());
         self.fragments = Vec::new();
         self.decoder.shrink();
     }

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use crate::Instant;
 use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, Frame, HEADER_LEN, Header, StreamId};
-use crate::hpack::Template;
+use crate::hpack::{BlockSet, KnownBlock, Template};
 
 mod budget;
 mod config;
@@ -103,6 +103,10 @@ pub struct Connection {
     /// Events beyond the first that one frame made.
     pending: VecDeque<Event<'static>>,
     failed: Option<ConnectionError>,
+    /// Heads that are well-formed, say no content-length and, in responses, 200.
+    plain_heads: BlockSet,
+    /// Trailers that are well-formed.
+    plain_trailers: BlockSet,
 }
 
 impl Connection {
@@ -133,6 +137,8 @@ impl Connection {
             next_stream: (role == Role::Client).then(|| StreamId::new(1)),
             pending: VecDeque::new(),
             failed: None,
+            plain_heads: BlockSet::default(),
+            plain_trailers: BlockSet::default(),
             config,
         }
     }
@@ -141,13 +147,22 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn fields(&self) -> &FieldList {
-        &self.inbound.fields
+        self.inbound.fields()
     }
 
-    /// Takes the fields of the last event and leaves `with`, whose storage is used for the next ones.
+    /// Puts the fields of the last event in place of those in `list`, whose storage may be used for the next ones. Afterwards
+    /// [`fields`](Self::fields) are no longer those.
     #[inline]
-    pub fn swap_fields(&mut self, with: FieldList) -> FieldList {
-        core::mem::replace(&mut self.inbound.fields, with)
+    pub fn take_fields(&mut self, list: &mut FieldList) {
+        self.inbound.take_fields(list);
+    }
+
+    /// The header block that [`fields`](Self::fields) are of, if it is one that has come before: whoever has found something out
+    /// about it needs not do so again.
+    #[inline]
+    #[must_use]
+    pub fn known_block(&self) -> Option<KnownBlock> {
+        self.inbound.known
     }
 
     /// A view of one stream; `None` once the stream is over, which can be at any time.

@@ -11,7 +11,7 @@ use super::{
     Cause, Connection, ConnectionError, ErrorCode, Event, Frame, HEADER_LEN, Header, Inbound, Instant,
     Received, ResetBy, Role, StreamId, StreamKey, frame,
 };
-use crate::frame::{Data, FrameError, GoAway, Headers, Kind, Settings, WindowUpdate};
+use crate::frame::{Data, Flags, FrameError, GoAway, Headers, Kind, Settings, WindowUpdate};
 
 /// An event, or nothing worth one.
 type Outcome<'b> = Result<Option<Event<'b>>, Fault>;
@@ -68,8 +68,28 @@ impl Connection {
         Ok(rest.get(..header.len as usize).map(|payload| (header, payload)))
     }
 
+    #[inline]
     fn frame<'b>(&mut self, now: Instant, header: Header, payload: &'b [u8]) -> Outcome<'b> {
         self.inbound.counters.frames_received += 1;
+        // Nearly all frames are DATA, or HEADERS that are a block of their own, with neither padding nor priority.
+        if self.inbound.takes_any() && !header.stream.is_zero() {
+            let end_stream = header.flags.contains(Flags::END_STREAM);
+            match (header.kind, header.flags.without(Flags::END_STREAM)) {
+                (Kind::DATA, Flags::NONE) => {
+                    let (stream, flow_len) = (header.stream, header.len);
+                    return self.data(Data { stream, payload, flow_len, end_stream });
+                }
+                (Kind::HEADERS, Flags::END_HEADERS) => {
+                    let block = self.inbound.decode(header.stream, end_stream, payload)?;
+                    return self.block(block);
+                }
+                _ => {}
+            }
+        }
+        self.any_frame(now, header, payload)
+    }
+
+    fn any_frame<'b>(&mut self, now: Instant, header: Header, payload: &'b [u8]) -> Outcome<'b> {
         let frame = match (frame::parse(header, payload), self.inbound.open_block()) {
             (Ok(frame @ Frame::Continuation(_)), _) | (Ok(frame), None) => frame,
             // Whatever else comes between the frames of a header block ends the connection (section 6.10).
@@ -225,13 +245,24 @@ impl Connection {
 
     /// Runs a check of the header list. One that was cut off at its limits may lack what the check looks for, so it is
     /// passed on as it is, and marked.
+    #[inline]
     fn head(
-        &self,
+        &mut self,
         block: Block,
         check: fn(&crate::FieldList) -> Result<Head, Malformed>,
     ) -> Result<Head, Fault> {
-        match check(&self.inbound.fields) {
-            Ok(head) => Ok(head),
+        let known = self.inbound.known;
+        let plain = Head { content_length: None, status: if self.role == Role::Client { 200 } else { 0 } };
+        if self.plain_heads.contains(known) {
+            return Ok(plain);
+        }
+        match check(self.inbound.fields()) {
+            Ok(head) => {
+                if head == plain {
+                    self.plain_heads.insert(known);
+                }
+                Ok(head)
+            }
             Err(Malformed) if block.too_large => Ok(Head { content_length: None, status: 0 }),
             Err(Malformed) => Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR)),
         }
@@ -260,8 +291,12 @@ impl Connection {
     }
 
     fn trailers<'b>(&mut self, key: StreamKey, block: Block) -> Outcome<'b> {
-        if head::trailers(&self.inbound.fields).is_err() && !block.too_large {
-            return Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR));
+        let known = self.inbound.known;
+        if !self.plain_trailers.contains(known) {
+            if head::trailers(self.inbound.fields()).is_err() && !block.too_large {
+                return Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR));
+            }
+            self.plain_trailers.insert(known);
         }
         let slot = self.streams.get_mut(key).expect("found by its id just before");
         body_arrives(slot, 0, true)?;

@@ -173,6 +173,13 @@ impl Flags {
     pub const fn contains(self, flags: Flags) -> bool {
         self.0 & flags.0 == flags.0
     }
+
+    /// These without others.
+    #[inline]
+    #[must_use]
+    pub const fn without(self, flags: Flags) -> Flags {
+        Flags(self.0 & !flags.0)
+    }
 }
 
 impl BitOr for Flags {

@@ -1,7 +1,8 @@
 //! Whole header blocks that come again, kept with what they were decoded to.
 //!
 //! A block that changes no table means the same for as long as no other block has changed it either. Heads and trailers of gRPC's
-//! calls are such blocks once the tables have settled, and few: to compare one and copy its list is a quarter of decoding it.
+//! calls are such blocks once the tables have settled, and few: to compare one is a fraction of decoding it, and what was found out
+//! about its list before, a [`BlockSet`] remembers.
 //!
 //! Bounded: [`BLOCKS_MAX`] blocks of at most [`BLOCK_LEN_MAX`] octets, with lists of at most [`LIST_SIZE_MAX`], for a connection; a
 //! peer that changes something in each block pays for a look at their lengths, and now and then for a copy.
@@ -9,6 +10,8 @@
 //! Invariant: what is kept was decoded with the table as it is now, whole and within the limits, and changed nothing.
 
 use alloc::vec::Vec;
+
+use core::num::NonZeroU32;
 
 use super::ListLimits;
 use crate::field::FieldList;
@@ -22,10 +25,45 @@ const LIST_SIZE_MAX: usize = 2_048;
 /// Of so many blocks that find no room, one replaces another.
 const REPLACE_EVERY: u32 = 32;
 
+/// A header block that has come before, byte for byte, and means the same still. Two that are equal have equal fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownBlock {
+    /// Where it is kept.
+    place: u8,
+    /// Which of all those that were ever kept there.
+    number: NonZeroU32,
+}
+
+/// Blocks of one connection of which something was found out, so that it need not be found out again.
+///
+/// Forgets a block when another is added that has taken its place.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockSet {
+    numbers: [Option<NonZeroU32>; BLOCKS_MAX],
+}
+
+impl BlockSet {
+    /// Whether `block` is one that is known, and was added.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, block: Option<KnownBlock>) -> bool {
+        block.is_some_and(|block| self.numbers[usize::from(block.place) % BLOCKS_MAX] == Some(block.number))
+    }
+
+    /// Adds `block`, if it is one that is known.
+    pub fn insert(&mut self, block: Option<KnownBlock>) {
+        if let Some(block) = block {
+            self.numbers[usize::from(block.place) % BLOCKS_MAX] = Some(block.number);
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     kept: Vec<Block>,
+    /// The number that was given last.
+    numbered: u32,
     /// The state of the table that they are good for.
     changes: u64,
     refused: u32,
@@ -35,19 +73,26 @@ pub(super) struct Blocks {
 struct Block {
     raw: Vec<u8>,
     fields: FieldList,
+    number: NonZeroU32,
 }
 
 impl Blocks {
-    /// What `raw` means, if it is known.
+    /// The block that is as `raw`, if its list keeps within the limits.
     #[inline]
-    pub(super) fn find(&mut self, raw: &[u8], changes: u64, limits: ListLimits) -> Option<&FieldList> {
+    pub(super) fn find(&mut self, raw: &[u8], changes: u64, limits: ListLimits) -> Option<KnownBlock> {
         if changes != self.changes {
             self.kept.clear();
             self.changes = changes;
         }
-        let block = self.kept.iter().find(|block| block.raw == raw)?;
+        let (place, block) = (0_u8..).zip(&self.kept).find(|(_, block)| block.raw == raw)?;
         let fits = block.fields.len() <= limits.fields_max && block.fields.size() <= limits.size_max;
-        fits.then_some(&block.fields)
+        fits.then_some(KnownBlock { place, number: block.number })
+    }
+
+    /// What a block means that was found just before.
+    #[inline]
+    pub(super) fn fields(&self, block: KnownBlock) -> &FieldList {
+        &self.kept[usize::from(block.place)].fields
     }
 
     /// Keeps what `raw` was decoded to; [`find`](Self::find) has not found it just before.
@@ -56,15 +101,30 @@ impl Blocks {
             return;
         }
         if self.kept.len() < BLOCKS_MAX {
-            return self.kept.push(Block { raw: raw.to_vec(), fields: fields.clone() });
+            let Some(number) = self.next_number() else { return };
+            return self.kept.push(Block { raw: raw.to_vec(), fields: fields.clone(), number });
         }
         self.refused = self.refused.wrapping_add(1);
         if self.refused.is_multiple_of(REPLACE_EVERY) {
+            let Some(number) = self.next_number() else { return };
             let block = &mut self.kept[(self.refused / REPLACE_EVERY) as usize % BLOCKS_MAX];
+            block.number = number;
             block.raw.clear();
             block.raw.extend_from_slice(raw);
             block.fields.copy_from(fields);
         }
+    }
+
+    /// A number that no block of this connection has had. There is none after 2^32 of them, and nothing is kept any more: a peer that
+    /// waits for a number to come again could have a block taken for one that was found good.
+    fn next_number(&mut self) -> Option<NonZeroU32> {
+        self.numbered = self.numbered.checked_add(1)?;
+        NonZeroU32::new(self.numbered)
+    }
+
+    /// Forgets all, and gives the memory back.
+    pub(super) fn shrink(&mut self) {
+        self.kept = Vec::new();
     }
 
     pub(super) fn capacity_bytes(&self) -> usize {
@@ -149,6 +209,44 @@ mod tests {
             assert_eq!((outcome, fields.len()), (Outcome::Complete, count));
         }
         assert_eq!(decoder.capacity_bytes(), before);
+    }
+
+    #[test]
+    fn what_was_found_out_holds_for_the_same_block_only() {
+        let mut blocks = Blocks::default();
+        let mut found = BlockSet::default();
+        let list = FieldList::from_iter([("x", "1")]);
+        let mut find = |blocks: &mut Blocks, raw: &[u8], changes| blocks.find(raw, changes, LIMITS);
+        found.insert(None);
+        assert!(!found.contains(None));
+        blocks.keep(b"good", &list);
+        blocks.keep(b"bad", &list);
+        let good = find(&mut blocks, b"good", 0);
+        assert!(good.is_some() && !found.contains(good));
+        found.insert(good);
+        assert!(found.contains(good));
+        assert!(!found.contains(find(&mut blocks, b"bad", 0)));
+        // The table has changed: what comes to the same place is another.
+        assert_eq!(find(&mut blocks, b"good", 1), None);
+        blocks.keep(b"good", &list);
+        assert!(!found.contains(find(&mut blocks, b"good", 1)));
+        // So is what takes the place of another.
+        for n in 0..1_000_u32 {
+            found.insert(find(&mut blocks, b"good", 1));
+            blocks.keep(&n.to_be_bytes(), &list);
+            let block = find(&mut blocks, &n.to_be_bytes(), 1);
+            assert!(!found.contains(block), "{n} is taken for another");
+        }
+    }
+
+    #[test]
+    fn numbers_do_not_come_again() {
+        let mut blocks = Blocks { numbered: u32::MAX - 1, ..Blocks::default() };
+        let list = FieldList::from_iter([("x", "1")]);
+        blocks.keep(b"last", &list);
+        blocks.keep(b"none", &list);
+        assert!(blocks.find(b"last", 0, LIMITS).is_some());
+        assert_eq!(blocks.find(b"none", 0, LIMITS), None);
     }
 
     #[test]

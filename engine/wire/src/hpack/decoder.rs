@@ -8,7 +8,7 @@
 //!
 //! Invariant: between two fields, the list's arena ends with its last field.
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, KnownBlock};
 use super::dynamic_table::DynamicTable;
 use super::memo::Memos;
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
@@ -154,15 +154,41 @@ impl Decoder {
         limits: ListLimits,
         out: &mut FieldList,
     ) -> Result<Outcome, DecodeError> {
+        if let Some(known) = self.known(block, limits).filter(|_| out.is_empty()) {
+            out.copy_from(self.known_fields(known));
+            return Ok(Outcome::Complete);
+        }
+        self.decode_anew(block, limits, out)
+    }
+
+    /// The block, if it has come before and still means the same: [`known_fields`](Self::known_fields) has its fields, until the
+    /// next block is looked at.
+    #[inline]
+    pub(crate) fn known(&mut self, block: &[u8], limits: ListLimits) -> Option<KnownBlock> {
+        if self.size_required.is_some() || self.failed.is_some() {
+            return None;
+        }
+        self.blocks.find(block, self.table.changes(), limits)
+    }
+
+    /// The fields of a block that was known just before.
+    #[inline]
+    pub(crate) fn known_fields(&self, block: KnownBlock) -> &FieldList {
+        self.blocks.fields(block)
+    }
+
+    /// As [`decode`](Self::decode), for a block that is not known.
+    pub(crate) fn decode_anew(
+        &mut self,
+        block: &[u8],
+        limits: ListLimits,
+        out: &mut FieldList,
+    ) -> Result<Outcome, DecodeError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let changes = self.table.changes();
         let is_plain = out.is_empty() && self.size_required.is_none();
-        if is_plain && let Some(known) = self.blocks.find(block, changes, limits) {
-            out.copy_from(known);
-            return Ok(Outcome::Complete);
-        }
         let mut rest = block;
         let mut list = Limited { out, limits, outcome: Outcome::Complete };
         let decoded = self
@@ -182,7 +208,7 @@ impl Decoder {
 
     /// Gives back what only a busy connection needs.
     pub(crate) fn shrink(&mut self) {
-        self.blocks = Blocks::default();
+        self.blocks.shrink();
     }
 
     /// Reads the size updates at the front of a block (RFC 7541, section 6.3). The first one answers our reduction.
