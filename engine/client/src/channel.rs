@@ -288,7 +288,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// The pauses between attempts to connect: 1 s, 1.6 times as long each time, up to 120 s, 20 % jitter, unless it is set.
+    /// The pauses between attempts to connect: 1 s, 1.6 times as long each time, up to 120 s, 20 % jitter, unless it is set. A
+    /// connection that goes within the pause and without an answer is a failed attempt, too; the first one in a row is forgiven.
     pub fn backoff(mut self, config: BackoffConfig) -> Self {
         self.check("backoff", Backoff::new(config).map(|_| ()).map_err(|error| error.to_string()));
         self.options.backoff = config;

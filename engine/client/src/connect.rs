@@ -41,9 +41,10 @@ async fn attempt(shared: &Arc<Shared>, address: &Address, waiters: Rc<Waiters>) 
             secured.map_err(|error| Cause::Tls { reason: error.to_string().into() })?
         }
     };
-    let standing = Standing::new(waiters);
+    let time = shared.keepalive_time();
+    let standing = Standing::new(waiters, time);
     let keepalive = shared.options.keepalive.map(|mut config| {
-        config.time = shared.keepalive_time();
+        config.time = time;
         Keepalive::new(config)
     });
     let session = ClientSession::new(standing.clone(), keepalive);

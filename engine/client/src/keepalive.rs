@@ -1,7 +1,8 @@
 //! When a connection is asked whether it is still there (gRFC A8), as a value: time in, what to do out.
 //!
 //! Does not: send, or own a timer. Invariant: a PING is sent only after `time` without a byte from the server, and not while
-//! there are no calls, unless that was permitted.
+//! there are no streams, unless that was permitted. A stream of the channel's own counts, as it does with grpc-go and C-core:
+//! servers permit PINGs then, and the watch of an endpoint's health must notice when nobody answers it any more.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub struct KeepaliveConfig {
     pub time: Duration,
     /// How long it has to answer: 20 s unless it is set.
     pub timeout: Duration,
-    /// Whether it is asked while there are no calls. Most servers forbid that.
+    /// Whether it is asked while there are no calls. Most servers forbid that. The watch of an endpoint's health, and load reports
+    /// out of band, are calls here.
     pub while_idle: WhileIdle,
 }
 
@@ -107,7 +109,7 @@ impl Keepalive {
     }
 
     /// The timer went off.
-    pub(crate) fn due(&mut self, now: Instant, calls: u32) -> Next {
+    pub(crate) fn due(&mut self, now: Instant, streams: u32) -> Next {
         if let State::Asked(since) = self.state
             && self.heard < since
         {
@@ -119,7 +121,7 @@ impl Keepalive {
         if now < due {
             return Next::Wait(due);
         }
-        if calls == 0 && self.config.while_idle == WhileIdle::Rest {
+        if streams == 0 && self.config.while_idle == WhileIdle::Rest {
             self.state = State::Resting;
             return Next::Rest;
         }

@@ -42,6 +42,8 @@ pub(crate) struct Local {
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
     /// Calls that wait until something about the endpoints changes.
     pub(crate) waiting: Rc<Waiters>,
+    /// Those, and the calls that wait in the lines of the pools.
+    pub(crate) pending: Rc<Cell<usize>>,
     methods: RefCell<HashMap<&'static str, Rc<MethodState>>>,
     /// Those found last.
     recent: RefCell<Vec<Rc<MethodState>>>,
@@ -49,11 +51,12 @@ pub(crate) struct Local {
     pub(crate) version: Cell<u64>,
     /// Something was called: the names are being resolved, the policy connects.
     awake: Cell<bool>,
+    /// When the last call began or ended.
     used: Cell<Instant>,
     /// A connection is wanted as soon as there are endpoints.
     wanted: Cell<bool>,
     /// Calls that wait or are in flight.
-    pub(crate) calls: Cell<usize>,
+    calls: Cell<usize>,
     shutdown: Cell<bool>,
     /// Tasks that watch the state.
     pub(crate) watchers: Rc<Waiters>,
@@ -82,12 +85,14 @@ impl Local {
             let seed = corelane_runtime::seed();
             Cache::new(config, seed, |kept: &Rc<Kept>| kept.bytes()).expect("the builder has checked it")
         });
+        let pending = Rc::new(Cell::new(0));
         let local = Rc::new(Local {
             shared: shared.clone(),
             rng: RefCell::new(rng),
             picker: RefCell::new(picker),
             pools: RefCell::default(),
-            waiting: Rc::default(),
+            waiting: Waiters::new(pending.clone()),
+            pending,
             methods: RefCell::default(),
             recent: RefCell::default(),
             version: Cell::new(0),
@@ -464,9 +469,33 @@ impl Local {
             return;
         }
         for pool in pools {
+            pool.revive();
             pool.shrink(options.connections_min, |standing| {
                 now.since(standing.idle_since()) >= options.surplus_idle
             });
+        }
+    }
+}
+
+/// Counts a call among those of its channel for as long as it lives.
+pub(crate) struct Counted(Rc<Local>);
+
+impl Counted {
+    #[inline]
+    pub(crate) fn new(local: &Rc<Local>) -> Counted {
+        local.calls.set(local.calls.get() + 1);
+        Counted(local.clone())
+    }
+}
+
+impl Drop for Counted {
+    #[inline]
+    fn drop(&mut self) {
+        let left = self.0.calls.get() - 1;
+        self.0.calls.set(left);
+        if left == 0 {
+            // A channel is idle from the end of its last call on, however long ago that began.
+            self.0.used.set(now());
         }
     }
 }
@@ -515,5 +544,32 @@ async fn tidy(weak: Weak<Local>) {
             Some(local) => local.tidy(),
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use corelane_policy::config::Target;
+    use corelane_runtime::Workers;
+
+    #[test]
+    fn a_channel_is_idle_from_the_end_of_its_last_call_on() {
+        const IDLE: Duration = Duration::from_millis(5);
+        crate::Engine::start(Workers::Count(1)).unwrap().block_on(|| async {
+            let options = Options { idle_timeout: Some(IDLE), ..Options::default() };
+            let shared = Shared::new(Target::parse("ipv4:127.0.0.1:1").unwrap(), options, None, 0);
+            let local = Local::new(&shared, Worker { index: 0, count: 1 });
+            local.touch(now());
+            let calls = [Counted::new(&local), Counted::new(&local)];
+            sleep(IDLE).await;
+            drop(calls);
+            local.tidy();
+            assert!(local.awake.get());
+            sleep(IDLE).await;
+            local.tidy();
+            assert!(!local.awake.get());
+        });
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! Invariant: a connection that takes no more calls is not in `links`; calls that it still has end there.
 
+mod order;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -29,6 +31,7 @@ use crate::session::{ClientLink, Unopened};
 use crate::shared::Shared;
 use crate::standing::{Phase, Standing};
 use crate::waiters::Waiters;
+use order::Order;
 
 /// How long the first attempt of pick_first has before the next address is tried beside it (gRFC A61, RFC 8305).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -51,7 +54,8 @@ pub struct PoolFigures {
     pub opened: u64,
     /// Attempts to connect that failed.
     pub failed: u64,
-    /// Connections now.
+    /// Connections now that are not on their way out. Those count that get no calls because their endpoint says that it does not
+    /// serve, or has not said yet that it does.
     pub open: usize,
     /// Of them, those without a call.
     pub idle: usize,
@@ -78,6 +82,10 @@ pub(crate) struct Pool {
     growth: RefCell<Backoff>,
     /// When it may grow again.
     grow_after: Cell<Instant>,
+    /// When a first connection may be dialed again.
+    seek_after: Cell<Instant>,
+    /// The last connection that is gone was of no use, and that was forgiven.
+    forgave: Cell<bool>,
     /// Why the last attempt failed.
     failure: RefCell<Option<Cause>>,
     /// Calls that wait for a stream.
@@ -85,8 +93,10 @@ pub(crate) struct Pool {
     pub(crate) guards: Guards,
     /// At which share of the streams that are allowed it grows.
     grow_at_percent: u64,
-    /// A first connection is being dialed, or will be after a pause.
-    seeking: Cell<bool>,
+    /// The search for a first connection that goes on: it is being dialed, or will be after a pause.
+    seeking: Cell<Option<u64>>,
+    /// Searches so far.
+    searches: Cell<u64>,
     /// Changes when what was being dialed is no longer wanted.
     plan: Cell<u64>,
     /// It is no longer an endpoint of the channel.
@@ -122,11 +132,14 @@ impl Pool {
             backoff: RefCell::new(backoff()),
             growth: RefCell::new(backoff()),
             grow_after: Cell::new(Instant::from_nanos(0)),
+            seek_after: Cell::new(Instant::from_nanos(0)),
+            forgave: Cell::new(false),
             failure: RefCell::default(),
-            waiters: Rc::default(),
+            waiters: Waiters::new(local.pending.clone()),
             guards: Guards::default(),
             grow_at_percent: u64::from(local.shared.options.grow_at_percent),
-            seeking: Cell::new(false),
+            seeking: Cell::new(None),
+            searches: Cell::new(0),
             plan: Cell::new(0),
             given_up: Cell::new(false),
             hits: Cell::new(0),
@@ -151,14 +164,15 @@ impl Pool {
     }
 
     pub(crate) fn figures(&self) -> PoolFigures {
-        let links = self.links.borrow();
+        let watched = self.watched.borrow();
+        let open = || watched.iter().filter(|pooled| pooled.standing.phase() == Phase::Ready);
         PoolFigures {
             hits: self.hits.get(),
             misses: self.misses.get(),
             opened: self.opened.get(),
             failed: self.failed.get(),
-            open: links.len(),
-            idle: links.iter().filter(|pooled| pooled.standing.calls() == 0).count(),
+            open: open().count(),
+            idle: open().filter(|pooled| pooled.standing.calls() == 0).count(),
             waiting: self.waiters.len(),
         }
     }
@@ -172,7 +186,7 @@ impl Pool {
         mut open: impl FnMut(&ClientLink) -> Result<T, Unopened>,
     ) -> Taken<T> {
         let mut full = false;
-        if queued == Turn::Newcomer && !self.waiters.is_empty() {
+        if queued == Turn::Newcomer && !self.waiters.is_deserted() {
             full = true;
         } else {
             let count = self.links.borrow().len();
@@ -240,7 +254,7 @@ impl Pool {
     /// One more connection, unless there are as many as there may be.
     fn grow(self: &Rc<Self>) {
         if self.may_grow() {
-            self.dial(Purpose::More);
+            spawn_local(Pool::carry_out(Order::more(self)));
         }
     }
 
@@ -255,49 +269,63 @@ impl Pool {
     /// Connects, unless that is done or under way.
     pub(crate) fn connect(self: &Rc<Self>) {
         if self.state.get() == Readiness::Idle && !self.given_up.get() {
-            self.seeking.set(true);
-            self.set_state(Readiness::Connecting);
-            self.dial(Purpose::First);
+            spawn_local(Pool::carry_out(self.seek()));
         }
     }
 
-    fn dial(self: &Rc<Self>, purpose: Purpose) {
-        self.dialing.set(self.dialing.get() + 1);
-        let pool = Rc::downgrade(self);
-        spawn_local(async move {
-            match purpose {
-                Purpose::First => Pool::dial_until_ready(pool).await,
-                Purpose::More => {
-                    let (began, Some(plan)) = (now(), pool.upgrade().map(|pool| pool.plan.get())) else {
-                        return;
-                    };
-                    match Pool::dial_once(&pool).await {
-                        Some(made) => Pool::watch(pool, made).await,
-                        None => Pool::grow_later(pool, plan, began).await,
-                    }
-                }
-            }
-        });
+    /// Begins to look for a first connection, with a pause if the last one was of no use.
+    fn seek(self: &Rc<Self>) -> Order {
+        let order = Order::first(self);
+        if now() < self.seek_after.get() {
+            order.end(self);
+            self.set_state(Readiness::TransientFailure);
+        } else {
+            self.set_state(Readiness::Connecting);
+        }
+        order
     }
 
-    /// The life of a pool's first connection: attempts with pauses between them, then the connection until it is over.
-    async fn dial_until_ready(weak: Weak<Pool>) {
+    /// The endpoint of a search that has ended with nothing, as its task could not go on, is one that nobody looks for.
+    pub(crate) fn revive(&self) {
+        let waits = matches!(self.state.get(), Readiness::Connecting | Readiness::TransientFailure);
+        if waits && self.seeking.get().is_none() && self.watched.borrow().is_empty() {
+            self.set_state(Readiness::Idle);
+        }
+    }
+
+    /// The life of a connection from its first attempt on. Where there is none, attempts go on, with pauses between them, until there
+    /// is; one more is only tried once.
+    async fn carry_out(order: Order) {
+        let after = |pool: Rc<Pool>| order.seeks(&pool).then(|| pool.seek_after.get());
+        if let Some(after) = order.wanted().and_then(after).filter(|after| now() < *after)
+            && !Pool::resumes(&order, after).await
+        {
+            return;
+        }
         loop {
-            let (began, Some(plan)) = (now(), weak.upgrade().map(|pool| pool.plan.get())) else { return };
-            if let Some(made) = Pool::dial_once(&weak).await {
-                if let Some(pool) = weak.upgrade() {
-                    pool.seeking.set(false);
-                }
-                return Pool::watch(weak, made).await;
+            let began = now();
+            if let Some(made) = Pool::dial_once(&order).await {
+                return Pool::watch(order, made).await;
             }
-            let is_wanted = |pool: &Rc<Pool>| pool.plan.get() == plan;
-            let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
+            let Some(pool) = order.wanted() else { return };
+            if !order.seeks(&pool) {
+                drop(pool);
+                return Pool::grow_later(order, began).await;
+            }
             let Some(retry_at) = pool.attempt_failed(began) else { return };
             drop(pool);
-            sleep_until(retry_at).await;
-            let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
-            pool.dialing.set(pool.dialing.get() + 1);
+            if !Pool::resumes(&order, retry_at).await {
+                return;
+            }
         }
+    }
+
+    /// Whether a search goes on after its pause.
+    async fn resumes(order: &Order, after: Instant) -> bool {
+        sleep_until(after).await;
+        let Some(pool) = order.wanted().filter(|pool| order.seeks(pool)) else { return false };
+        order.begin(&pool);
+        true
     }
 
     /// Notes that the attempt begun then has failed; says when the next may be.
@@ -306,34 +334,56 @@ impl Pool {
         let pause = self.backoff.borrow_mut().next(&mut local.rng.borrow_mut());
         self.set_state(Readiness::TransientFailure);
         local.shared.resolve();
-        Some((began + pause).max(now()))
+        Some(began + pause)
+    }
+
+    /// Until when the pool pauses after a connection that is gone, if it does. The document begins anew with the pauses as soon as
+    /// the server's SETTINGS are there (connection-backoff.md), and a peer that sends them and leaves would be dialed without
+    /// end. Here the connection must have been of use: it has answered a call, or outlived the pause that a failed attempt would
+    /// have been followed by. One that was not is forgiven, as a server that restarts says goodbye to whoever has just come.
+    fn pause_after(&self, gone: &Standing, local: &Local) -> Option<Instant> {
+        if gone.is_dismissed() {
+            return None;
+        }
+        let mut backoff = self.backoff.borrow_mut();
+        let until = gone.since() + backoff.next(&mut local.rng.borrow_mut());
+        if gone.has_answered() || now() >= until {
+            backoff.reset();
+            self.forgave.set(false);
+            return None;
+        }
+        self.forgave.replace(true).then_some(until)
     }
 
     /// After an attempt at one more connection, begun then, that has failed: growth pauses, and nothing else. Who still waits in
     /// line behind the pause may need it.
-    async fn grow_later(weak: Weak<Pool>, plan: u64, began: Instant) {
-        let is_wanted = |pool: &Rc<Pool>| pool.plan.get() == plan;
-        let Some(pool) = weak.upgrade().filter(is_wanted) else { return };
+    async fn grow_later(order: Order, began: Instant) {
+        let Some(pool) = order.wanted() else { return };
         let Some(local) = pool.local.upgrade() else { return };
         let pause = pool.growth.borrow_mut().next(&mut local.rng.borrow_mut());
         let until = began + pause;
         pool.grow_after.set(until);
         drop((pool, local));
         sleep_until(until).await;
-        if let Some(pool) = weak.upgrade().filter(is_wanted)
-            && !pool.waiters.is_empty()
-        {
-            pool.grow();
+        if let Some(pool) = order.wanted() {
+            pool.grow_for_line();
+        }
+    }
+
+    /// One more connection, if calls wait behind those that there are.
+    fn grow_for_line(self: &Rc<Self>) {
+        if !self.links.borrow().is_empty() && !self.waiters.is_empty() {
+            self.grow();
         }
     }
 
     /// One attempt: the connection that takes calls, or nothing, with the reason noted.
-    async fn dial_once(weak: &Weak<Pool>) -> Option<Pooled> {
-        let pool = weak.upgrade()?;
+    async fn dial_once(order: &Order) -> Option<Pooled> {
+        let pool = order.wanted()?;
         let local = pool.local.upgrade()?;
         let (shared, address) = (local.shared.clone(), pool.address.clone());
         let waiters = pool.waiters.clone();
-        let (first, plan) = (pool.links.borrow().is_empty(), pool.plan.get());
+        let first = pool.links.borrow().is_empty();
         drop((pool, local));
         let mut attempt = Box::pin(connect(&shared, &address, waiters));
         let mut hurry = Box::pin(sleep(ATTEMPT_DELAY));
@@ -344,20 +394,17 @@ impl Pool {
             }
             if !hurried && hurry.as_mut().poll(cx).is_ready() {
                 hurried = true;
-                if let Some(local) = weak.upgrade().and_then(|pool| pool.local.upgrade()) {
+                if let Some(local) = order.pool.upgrade().and_then(|pool| pool.local.upgrade()) {
                     local.try_next();
                 }
             }
-            match weak.upgrade() {
-                Some(pool) if pool.plan.get() == plan => Poll::Pending,
-                _ => Poll::Ready(None),
-            }
+            if order.wanted().is_some() { Poll::Pending } else { Poll::Ready(None) }
         })
         .await;
-        let pool = weak.upgrade()?;
-        pool.dialing.set(pool.dialing.get() - 1);
+        let pool = order.pool.upgrade()?;
+        order.end(&pool);
         match made? {
-            Ok(made) if pool.plan.get() == plan => Some(made),
+            Ok(made) if order.wanted().is_some() => Some(made),
             Ok(unwanted) => {
                 close(&unwanted);
                 None
@@ -374,7 +421,8 @@ impl Pool {
     }
 
     /// The life of a connection that takes calls.
-    async fn watch(weak: Weak<Pool>, made: Pooled) {
+    async fn watch(order: Order, made: Pooled) {
+        let weak = order.pool.clone();
         let (shared, service) = {
             let Some(local) = weak.upgrade().and_then(|pool| pool.local.upgrade()) else {
                 return close(&made);
@@ -385,8 +433,10 @@ impl Pool {
             (local.shared.clone(), local.health_service())
         };
         if let Some(pool) = weak.upgrade() {
+            pool.opened.set(pool.opened.get() + 1);
             pool.watched.borrow_mut().push(made.clone());
         }
+        drop(order);
         let phase = match service {
             None => {
                 let Some(pool) = weak.upgrade() else { return close(&made) };
@@ -397,7 +447,13 @@ impl Pool {
             Some(service) => Pool::watch_health(&weak, &made, &shared, service).await,
         };
         let Some(pool) = weak.upgrade() else { return close(&made) };
-        pool.remove(&made, phase);
+        if let Some(until) = pool.remove(&made, phase) {
+            drop(pool);
+            sleep_until(until).await;
+            if let Some(pool) = weak.upgrade() {
+                pool.grow_for_line();
+            }
+        }
     }
 
     /// As `watch`, for an endpoint that is asked whether it serves (gRFC A17): calls go there while it says so.
@@ -437,37 +493,44 @@ impl Pool {
         if self.links.borrow().iter().any(|pooled| Rc::ptr_eq(&pooled.standing, &made.standing)) {
             return;
         }
-        self.opened.set(self.opened.get() + 1);
-        self.backoff.borrow_mut().reset();
         self.growth.borrow_mut().reset();
         self.grow_after.set(Instant::from_nanos(0));
         *self.failure.borrow_mut() = None;
         let room = made.link.wire(Connection::open_capacity).unwrap_or(0);
         let standing = made.standing.clone();
         self.links.borrow_mut().push(made);
+        // Whoever still looks for a first one need not: it has come in another way.
+        self.seeking.set(None);
         self.set_state(Readiness::Ready);
         standing.room(room, std::task::Waker::wake);
     }
 
-    fn remove(self: &Rc<Self>, gone: &Pooled, phase: Phase) {
+    /// Takes note of a connection that is over; says until when growth pauses for it, if it does.
+    fn remove(self: &Rc<Self>, gone: &Pooled, phase: Phase) -> Option<Instant> {
         for list in [&self.links, &self.watched] {
             list.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &gone.standing));
         }
-        let Some(local) = self.local.upgrade() else { return };
-        if gone.standing.pinged_too_much() {
-            local.shared.ping_less();
+        let local = self.local.upgrade()?;
+        if let Some(time) = gone.standing.pinged_too_often() {
+            local.shared.ping_less(time);
         }
         if let Some(cause) = gone.standing.loss() {
             tracing::debug!(endpoint = %self.name, ?phase, %cause, "a connection is gone");
             *self.failure.borrow_mut() = Some(cause);
         }
-        if self.links.borrow().is_empty() && !self.seeking.get() && self.state.get() != Readiness::Idle {
+        let pause = self.pause_after(&gone.standing, &local);
+        if !self.links.borrow().is_empty() {
+            self.grow_after.set(self.grow_after.get().max(pause.unwrap_or_default()));
+            self.grow_for_line();
+            return pause;
+        }
+        if self.seeking.get().is_none() && self.state.get() != Readiness::Idle {
+            self.seek_after.set(pause.unwrap_or_default());
+            // Those who wait in line look elsewhere, and connect if there is nothing else.
             self.set_state(Readiness::Idle);
             local.shared.resolve();
-            if !self.waiters.is_empty() {
-                self.connect();
-            }
         }
+        None
     }
 
     /// Closes connections that were idle for long, down to the minimum.
@@ -495,7 +558,8 @@ impl Pool {
     /// Closes what is idle and stops dialing; the next call connects again.
     pub(crate) fn rest(&self) {
         self.plan.set(self.plan.get() + 1);
-        self.seeking.set(false);
+        self.seeking.set(None);
+        self.seek_after.set(Instant::default());
         self.links.borrow_mut().clear();
         let watched = self.watched.borrow().clone();
         watched.iter().for_each(close);
@@ -526,16 +590,9 @@ pub(crate) enum Turn {
     Called,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// There is none.
-    First,
-    /// There are not enough.
-    More,
-}
-
 /// No further calls; those in flight end in their own time.
 fn close(pooled: &Pooled) {
+    pooled.standing.dismiss();
     pooled.link.with(|_, io| {
         pooled.standing.set_phase(Phase::Leaving, |waker| io.wake_after(waker));
         io.wire.drain(io.now);

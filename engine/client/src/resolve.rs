@@ -252,22 +252,27 @@ mod tests {
 
     #[test]
     fn it_resolves_when_asked_and_pauses_after_that() {
-        let (sender, receiver) = channel();
-        let mut count = 0;
+        const PAUSE: Duration = Duration::from_millis(50);
+        let (begin, begun) = channel();
+        let (end, ended) = channel();
         let resolve = move || {
-            count += 1;
-            Err(count.to_string())
+            begin.send(corelane_runtime::clock()).map_err(|error| error.to_string())?;
+            Ok(Resolved::default())
         };
-        let resolver = Resolver::start(Box::new(resolve), RESOLVE_INTERVAL_MIN, move |resolved| {
-            sender.send(resolved.map(|_| ())).map_or(Interest::None, |()| Interest::Some)
+        let resolver = Resolver::start(Box::new(resolve), PAUSE, move |resolved| {
+            let sent = end.send((corelane_runtime::clock(), resolved.is_ok()));
+            sent.map_or(Interest::None, |()| Interest::Some)
         })
         .unwrap();
         resolver.request();
-        assert_eq!(receiver.recv().unwrap(), Err("1".to_owned()));
+        begun.recv().unwrap();
+        let (first, is_known) = ended.recv().unwrap();
+        assert!(is_known);
         resolver.request();
-        assert!(receiver.try_recv().is_err(), "the interval has not passed");
+        assert!(begun.recv().unwrap().since(first) >= PAUSE, "the interval has not passed");
         drop(resolver);
-        assert!(receiver.recv().is_err(), "the thread has ended");
+        // The thread ends, and with it what it tells of its results.
+        assert_eq!(ended.iter().count(), 1);
     }
 
     #[test]

@@ -373,6 +373,7 @@ impl ClientSession {
         if too_large {
             return self.fail(io, key, Cause::HeadersTooLarge);
         }
+        self.standing.answered();
         let head = match self.heads.read(io.wire.known_block(), io.wire.fields(), call.accept) {
             Ok(head) => head,
             Err(cause) => return self.fail(io, key, cause),
@@ -512,9 +513,9 @@ impl ClientSession {
     }
 
     fn keep_alive(&mut self, io: &mut Io<'_>) {
-        let calls = self.standing.calls();
+        let streams = self.standing.streams();
         let Some(keepalive) = &mut self.keepalive else { return };
-        match keepalive.due(io.now, calls) {
+        match keepalive.due(io.now, streams) {
             Next::Rest => {}
             Next::Wait(at) => io.set_timer(KEEPALIVE, at),
             Next::Ping(at) => {
@@ -523,25 +524,23 @@ impl ClientSession {
             }
             Next::Dead(after) => {
                 let cause = Cause::KeepaliveTimeout { after };
-                self.lose_all(&Lost::new(cause.clone()), io.now);
-                self.standing.lose(cause);
+                self.standing.lose(cause.clone());
                 self.standing.set_phase(Phase::Closed, |waker| io.wake_after(waker));
+                self.lose_all(&Lost::new(cause), io.now);
                 io.wire.goaway(ErrorCode::NO_ERROR, b"keepalive timeout");
             }
         }
     }
 
-    /// Ends all calls.
+    /// Ends all calls of a connection that is over.
     fn lose_all(&mut self, lost: &Lost, now: Instant) {
         for (_, call) in self.calls.iter_mut() {
             if call.end.is_none() {
                 for waker in conclude(call, lost.clone().into(), now) {
                     waker.wake();
                 }
-                // Whose turn it is now looks elsewhere.
-                if let Some(next) = self.standing.closed() {
-                    next.wake();
-                }
+                let nobody = self.standing.closed();
+                debug_assert!(nobody.is_none(), "there is no room here any more");
             }
         }
     }
@@ -620,9 +619,9 @@ impl Session for ClientSession {
             ErrorCode::NO_ERROR => cause,
             code => Cause::ConnectionLost { reason: format!("the server went away with {code}").into() },
         };
-        self.lose_all(&Lost::new(cause.clone()), corelane_runtime::now());
-        self.standing.lose(cause);
+        self.standing.lose(cause.clone());
         self.standing.set_phase(Phase::Closed, Waker::wake);
+        self.lose_all(&Lost::new(cause), corelane_runtime::now());
     }
 }
 

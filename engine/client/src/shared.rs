@@ -60,7 +60,7 @@ pub(crate) struct Shared {
     pub(crate) breakers: Option<Breakers>,
     pub(crate) rate_limit: Option<RateLimit>,
     outliers: ArcSwapOption<Outliers>,
-    /// What the pings of keepalive are apart at least, in nanoseconds, beyond what the options say: doubled when a server complains.
+    /// What the pings of keepalive are apart at least, in nanoseconds: the options' time, doubled when a server complains.
     keepalive_ns: AtomicU64,
 }
 
@@ -205,12 +205,12 @@ impl Shared {
         Duration::from_nanos(self.keepalive_ns.load(Ordering::Relaxed))
     }
 
-    /// A server complained of too many PINGs: all connections of the channel that are made from now on ask half as often (gRFC A8).
-    pub(crate) fn ping_less(&self) {
+    /// A server complained of too many PINGs on a connection that was made with this time: all connections of the channel that are
+    /// made from now on ask half as often as that one (gRFC A8). Others that were made with it may hear the same complaint.
+    pub(crate) fn ping_less(&self, time: Duration) {
+        let doubled = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).saturating_mul(2);
         // Relaxed: see above.
-        let _ = self
-            .keepalive_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_mul(2)));
+        self.keepalive_ns.fetch_max(doubled, Ordering::Relaxed);
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use corelane_wire::Instant;
 use corelane_wire::frame::ErrorCode;
@@ -36,9 +37,17 @@ pub(crate) struct Standing {
     allowed: Cell<usize>,
     /// When the last of them ended.
     idle_since: Cell<Instant>,
+    /// When it was made.
+    since: Instant,
+    /// The server has answered a call.
+    answered: Cell<bool>,
+    /// We have closed it.
+    dismissed: Cell<bool>,
     /// The code of the server's GOAWAY.
     goaway: Cell<ErrorCode>,
     pinged_too_much: Cell<bool>,
+    /// The time of its keepalive; zero without.
+    keepalive: Duration,
     /// Why it is over.
     loss: RefCell<Option<Cause>>,
     /// The tasks that watch the phase: the pool's, and one for load reports.
@@ -48,15 +57,20 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    pub(crate) fn new(waiters: Rc<Waiters>) -> Rc<Standing> {
+    pub(crate) fn new(waiters: Rc<Waiters>, keepalive: Duration) -> Rc<Standing> {
+        let now = corelane_runtime::now();
         Rc::new(Standing {
             phase: Cell::new(Phase::Greeting),
             calls: Cell::new(0),
             asides: Cell::new(0),
             allowed: Cell::new(usize::MAX),
-            idle_since: Cell::new(corelane_runtime::now()),
+            idle_since: Cell::new(now),
+            since: now,
+            answered: Cell::new(false),
+            dismissed: Cell::new(false),
             goaway: Cell::new(ErrorCode::NO_ERROR),
             pinged_too_much: Cell::new(false),
+            keepalive,
             loss: RefCell::default(),
             watchers: RefCell::default(),
             waiters,
@@ -94,6 +108,11 @@ impl Standing {
         self.calls.get().saturating_sub(self.asides.get())
     }
 
+    /// Those, and the channel's own streams.
+    pub(crate) fn streams(&self) -> u32 {
+        self.calls.get()
+    }
+
     /// Counts a stream of the channel's own.
     pub(crate) fn aside(&self, change: i32) {
         self.asides.set(self.asides.get().saturating_add_signed(change));
@@ -109,6 +128,30 @@ impl Standing {
         self.calls.set(self.calls.get() + 1);
     }
 
+    /// The server has begun to answer a call.
+    #[inline]
+    pub(crate) fn answered(&self) {
+        self.answered.set(true);
+    }
+
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered.get()
+    }
+
+    /// When the connection was made.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Notes that it is our wish that the connection ends.
+    pub(crate) fn dismiss(&self) {
+        self.dismissed.set(true);
+    }
+
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.dismissed.get()
+    }
+
     pub(crate) fn set_allowed(&self, streams: usize) {
         self.allowed.set(streams);
     }
@@ -120,7 +163,7 @@ impl Standing {
         u64::from(self.calls.get()) * 100 >= allowed.saturating_mul(percent)
     }
 
-    /// A stream is free; gives the task that may have it.
+    /// A stream is free; gives the task that may have it. Nobody may where no more calls are taken.
     #[inline]
     #[must_use = "a task whose turn it is and that is not woken waits for ever"]
     pub(crate) fn closed(&self) -> Option<Waker> {
@@ -128,7 +171,11 @@ impl Standing {
         if self.calls() == 0 {
             self.idle_since.set(corelane_runtime::now());
         }
-        if self.waiters.is_empty() { None } else { self.waiters.call_one() }
+        if self.waiters.is_empty() || self.phase.get() != Phase::Ready {
+            None
+        } else {
+            self.waiters.call_one()
+        }
     }
 
     /// There is room for so many streams.
@@ -152,8 +199,9 @@ impl Standing {
         self.goaway.get()
     }
 
-    pub(crate) fn pinged_too_much(&self) -> bool {
-        self.pinged_too_much.get()
+    /// The time of keepalive that the server did not bear, if it said so.
+    pub(crate) fn pinged_too_often(&self) -> Option<Duration> {
+        self.pinged_too_much.get().then_some(self.keepalive)
     }
 
     /// Notes why the connection is over; the first word counts.

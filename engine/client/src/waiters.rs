@@ -1,6 +1,7 @@
 //! Tasks of one worker that wait for something there is not enough of, in the order in which they came.
 //!
-//! Invariant: a call that is called and does not come (its future was dropped) passes its turn on.
+//! Whoever is called and finds nothing left comes back to its old place. Invariants: a call that is called and does not come (its
+//! future was dropped) passes its turn on; the queue is in the order of its numbers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,10 +15,20 @@ pub(crate) struct Waiters {
     queue: RefCell<VecDeque<Rc<Ticket>>>,
     /// Of them, those that still wait.
     waiting: Cell<usize>,
+    /// Those that wait, and those that were called and have not come yet.
+    present: Cell<usize>,
+    /// As `present`, in all lines of the channel together.
+    pending: Rc<Cell<usize>>,
+    /// The next one's.
+    number: Cell<Number>,
 }
 
-#[derive(Default)]
+/// A place in line: the lower, the earlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Number(u64);
+
 struct Ticket {
+    number: Number,
     turn: Cell<Turn>,
     waker: RefCell<Option<Waker>>,
 }
@@ -31,6 +42,11 @@ enum Turn {
 }
 
 impl Waiters {
+    /// A line whose waiters count in `pending`, too.
+    pub(crate) fn new(pending: Rc<Cell<usize>>) -> Rc<Waiters> {
+        Rc::new(Waiters { pending, ..Waiters::default() })
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.get()
@@ -40,17 +56,38 @@ impl Waiters {
         self.waiting.get() == 0
     }
 
+    /// Whether nobody waits, and nobody has been called who has not come yet: who overtakes those would take what they come for.
+    #[inline]
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.present.get() == 0
+    }
+
+    /// How many wait in all lines of the channel, those included that were called and have not come yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.get()
+    }
+
     /// A place at the end of the queue.
     pub(crate) fn join(self: &Rc<Self>) -> Wait {
-        let ticket = Rc::new(Ticket::default());
+        let number = self.number.get();
+        self.number.set(Number(number.0 + 1));
+        self.rejoin(number)
+    }
+
+    /// The place that somebody had who was called too early.
+    pub(crate) fn rejoin(self: &Rc<Self>, number: Number) -> Wait {
+        let ticket = Rc::new(Ticket { number, turn: Cell::default(), waker: RefCell::default() });
         let mut queue = self.queue.borrow_mut();
         // Those that left stay behind as empty places until they come to the front.
         if queue.len() > 2 * self.waiting.get() + 16 {
             queue.retain(|ticket| ticket.turn.get() == Turn::Waiting);
         }
-        queue.push_back(ticket.clone());
+        let place = queue.partition_point(|other| other.number < number);
+        queue.insert(place, ticket.clone());
         drop(queue);
         self.waiting.set(self.waiting.get() + 1);
+        self.present.set(self.present.get() + 1);
+        self.pending.set(self.pending.get() + 1);
         Wait { waiters: self.clone(), ticket }
     }
 
@@ -79,6 +116,12 @@ impl Waiters {
         }
     }
 
+    /// One that was present has come, or left.
+    fn is_gone(&self) {
+        self.present.set(self.present.get() - 1);
+        self.pending.set(self.pending.get() - 1);
+    }
+
     /// Calls all.
     pub(crate) fn call_all(&self) {
         // No more than wait now: who comes back is not called again.
@@ -98,11 +141,20 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
+    pub(crate) fn number(&self) -> Number {
+        self.ticket.number
+    }
+
     /// Ready when it is this one's turn.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.ticket.turn.get() != Turn::Waiting {
-            self.ticket.turn.set(Turn::Gone);
-            return Poll::Ready(());
+        match self.ticket.turn.get() {
+            Turn::Waiting => {}
+            Turn::Called => {
+                self.ticket.turn.set(Turn::Gone);
+                self.waiters.is_gone();
+                return Poll::Ready(());
+            }
+            Turn::Gone => return Poll::Ready(()),
         }
         let mut waker = self.ticket.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
@@ -122,7 +174,11 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        match self.ticket.turn.replace(Turn::Gone) {
+        let turn = self.ticket.turn.replace(Turn::Gone);
+        if turn != Turn::Gone {
+            self.waiters.is_gone();
+        }
+        match turn {
             Turn::Waiting => self.waiters.waiting.set(self.waiters.waiting.get() - 1),
             Turn::Called => self.waiters.pass_on(),
             Turn::Gone => {}
@@ -158,6 +214,37 @@ mod tests {
         assert!(waiters.call_one().is_some());
         drop(first);
         assert!(is_called(&mut second));
+    }
+
+    #[test]
+    fn those_who_were_called_too_early_get_their_places_back() {
+        let waiters = Rc::new(Waiters::default());
+        let (mut first, mut second, mut third) = (waiters.join(), waiters.join(), waiters.join());
+        for wait in [&mut first, &mut second] {
+            assert!(waiters.call_one().is_some());
+            assert!(is_called(wait));
+        }
+        let mut first = waiters.rejoin(first.number());
+        let mut second = waiters.rejoin(second.number());
+        for wait in [&mut first, &mut second, &mut third] {
+            assert!(!is_called(wait));
+            assert!(waiters.call_one().is_some());
+            assert!(is_called(wait));
+        }
+    }
+
+    #[test]
+    fn who_was_called_is_there_until_it_comes_or_leaves() {
+        let pending = Rc::new(Cell::new(0));
+        let (waiters, others) = (Waiters::new(pending.clone()), Waiters::new(pending.clone()));
+        let (mut comes, leaves, _waits) = (waiters.join(), waiters.join(), others.join());
+        waiters.call_all();
+        assert_eq!((waiters.len(), waiters.is_deserted(), pending.get()), (0, false, 3));
+        assert!(is_called(&mut comes) && is_called(&mut comes));
+        drop(comes);
+        assert_eq!((waiters.is_deserted(), pending.get()), (false, 2));
+        drop(leaves);
+        assert_eq!((waiters.is_deserted(), pending.get()), (true, 1));
     }
 
     #[test]

@@ -661,10 +661,14 @@ fn an_endpoint_gets_calls_for_as_long_as_it_says_that_it_serves() {
             say_so.send(2).unwrap();
             let state = caller.channel().state_changed(ConnectivityState::Ready).await;
             assert_eq!(state, ConnectivityState::TransientFailure);
+            // It is there, and came once, however often its endpoint changes its mind.
+            let figures = caller.channel().pools()[0].1;
+            assert_eq!((figures.opened, figures.open, figures.idle), (1, 1, 1));
             // The connection goes while it does not serve, and the next one serves.
             say_so.send(0).unwrap();
             say_so.send(1).unwrap();
             assert_eq!(patient(&caller, "hello").await.unwrap(), "healthy");
+            assert_eq!(caller.channel().pools()[0].1.opened, 2);
             say_so.send(0).unwrap();
         }
     });

@@ -11,9 +11,10 @@ use corelane_call::Code;
 use corelane_client::{
     Caller, Cause, Channel, ChannelBuilder, ConnectivityState, KeepaliveConfig, WhileIdle,
 };
+use corelane_policy::config::BalancerConfig;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
-use support::peer::{Peer, Wire};
-use support::{caller_with, failure, on_both, received, say, told, until};
+use support::peer::{MAX_CONCURRENT_STREAMS, Peer, Wire};
+use support::{both, caller_with, failure, on_both, received, run, say, short_backoff, soon, told, until};
 
 /// Asks after 10 ms of silence, and waits for 30.
 fn asking(target: &str, while_idle: WhileIdle) -> ChannelBuilder {
@@ -139,8 +140,9 @@ fn a_server_that_is_asked_too_often_is_asked_half_as_often() {
     let target = peer.target.clone();
     on_both(move || {
         let second = Duration::from_secs(1);
-        let shared =
-            Channel::builder(&target).keepalive_unbounded(KeepaliveConfig::new(second)).build().unwrap();
+        let builder = Channel::builder(&target).keepalive_unbounded(KeepaliveConfig::new(second));
+        // It does nothing but complain, so connecting anew takes a pause.
+        let shared = builder.backoff(short_backoff()).wait_for_ready().build().unwrap();
         let caller = Caller::new(shared.local());
         async move {
             for complaint in 0..3 {
@@ -150,6 +152,62 @@ fn a_server_that_is_asked_too_often_is_asked_half_as_often() {
                 assert!(told(&status).contains("ENHANCE_YOUR_CALM"), "{status}");
                 until("the longer time", || shared.keepalive_time() == second * (2 << complaint)).await;
             }
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_that_falls_silent_while_its_health_is_watched_is_noticed() {
+    let peer = Peer::start(|wire| {
+        wire.greet(&[]);
+        let Some(watch) = wire.call() else { return };
+        // It serves, it says, and nothing more.
+        wire.head(watch.stream);
+        wire.data(watch.stream, &[0, 0, 0, 0, 2, 8, 1]);
+        while wire.frame().is_some() {}
+    });
+    let target = peer.target.clone();
+    on_both(move || {
+        let builder = asking(&target, WhileIdle::Rest)
+            .balancer(BalancerConfig::RoundRobin)
+            .default_service_config(r#"{"healthCheckConfig": {"serviceName": "test.Texts"}}"#);
+        let channel = builder.connect_lazy().unwrap();
+        async move {
+            channel.ready().await.unwrap();
+            let change = async move { channel.state_changed(ConnectivityState::Ready).await };
+            assert_ne!(soon(change).await, ConnectivityState::Ready);
+        }
+    });
+}
+
+#[test]
+fn a_complaint_counts_once_however_many_connections_hear_it() {
+    let (peer, cues) = Peer::cued(2, |wire, wait| {
+        wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+        let Some(call) = wire.call() else { return };
+        wait();
+        wire.goaway(call.stream, ErrorCode::ENHANCE_YOUR_CALM, b"too_many_pings");
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let second = Duration::from_secs(1);
+        let builder = Channel::builder(&target).keepalive_unbounded(KeepaliveConfig::new(second));
+        let shared = builder.connections(1, 2).build().unwrap();
+        let caller = Caller::new(shared.local());
+        async move {
+            let figures = || caller.channel().pools()[0].1;
+            caller.channel().ready().await.unwrap();
+            let complaints = async {
+                until("both connections", || (figures().open, figures().idle) == (2, 0)).await;
+                for cue in &cues {
+                    cue.send(()).unwrap();
+                }
+            };
+            let calls = both(say(&caller, "one"), say(&caller, "other"));
+            let ((one, other), ()) = both(calls, complaints).await;
+            assert!(one.is_err() && other.is_err());
+            until("both to be gone", || caller.channel().state() == ConnectivityState::Idle).await;
+            assert_eq!(shared.keepalive_time(), second * 2);
         }
     });
 }

@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use corelane_call::{Code, Status};
-use corelane_client::{CONNECTIONS_MAX, Caller, Cause, Channel, PoolFigures};
+use corelane_client::{CONNECTIONS_MAX, Caller, Cause, Channel, ConnectivityState, PoolFigures};
 use corelane_policy::config::BalancerConfig;
+use corelane_policy::resilience::BackoffConfig;
 use corelane_runtime::{spawn_local, yield_now};
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer};
-use support::{Running, begin, caller, caller_with, failure, on_both, run, say, short_backoff, told, until};
+use support::{
+    Running, begin, caller, caller_with, failure, on_both, run, say, short_backoff, soon, told, until,
+};
 
 fn figures(caller: &Caller) -> PoolFigures {
     caller.channel().pools().first().map(|(_, figures)| *figures).unwrap_or_default()
@@ -317,4 +320,80 @@ fn workers_have_connections_of_their_own_and_share_the_channel() {
     // The channel of a worker ends with its last user, and its connection with it.
     assert_eq!(opened.load(Ordering::SeqCst), 6);
     assert_eq!(server.seen.started(), 6);
+}
+
+/// Loses the first of the peer's connections while another is dialed, so that a third is dialed, too; the second comes up then.
+async fn second_comes_first(caller: &Caller, connections: &AtomicUsize, cues: &[mpsc::Sender<()>]) {
+    caller.channel().ready().await.unwrap();
+    let outcomes = Rc::new(Outcomes::default());
+    outcomes.call(caller, "endless");
+    outcomes.call(caller, "patient");
+    until("growth", || connections.load(Ordering::SeqCst) == 2).await;
+    cues[0].send(()).unwrap();
+    until("the search", || connections.load(Ordering::SeqCst) == 3).await;
+    cues[1].send(()).unwrap();
+    outcomes.all().await;
+    assert_eq!((outcomes.succeeded.get(), figures(caller).opened), (1, 2));
+}
+
+#[test]
+fn a_connection_that_cannot_be_made_does_not_hide_one_that_works() {
+    let (peer, cues) = Peer::cued(3, |wire, wait| match wire.number {
+        0 => {
+            wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+            let _ = wire.call();
+            wait();
+        }
+        1 => {
+            wait();
+            wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+            wire.answer_all("second");
+        }
+        _ => wait(),
+    });
+    let (target, connections) = (peer.target.clone(), peer.connections.clone());
+    run(move || {
+        let pause = BackoffConfig { initial: Duration::from_secs(100), ..BackoffConfig::default() };
+        let caller = caller_with(Channel::builder(&target).connections(1, 2).backoff(pause));
+        async move {
+            second_comes_first(&caller, &connections, &cues).await;
+            cues[2].send(()).unwrap();
+            until("the third to fail", || figures(&caller).failed == 1).await;
+            assert_eq!(caller.channel().state(), ConnectivityState::Ready);
+            assert_eq!(say(&caller, "hello").await.unwrap(), "second");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_goes_while_another_is_dialed_leaves_nobody_waiting() {
+    let (peer, cues) = Peer::cued(4, |wire, wait| match wire.number {
+        0 => {
+            wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+            let _ = wire.call();
+            wait();
+        }
+        1 => {
+            wait();
+            wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+            let Some(call) = wire.call() else { return };
+            wire.answer(call.stream, "second");
+            wait();
+        }
+        2 => wait(),
+        _ => {
+            wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+            wire.answer_all("fourth");
+        }
+    });
+    let (target, connections) = (peer.target.clone(), peer.connections.clone());
+    run(move || {
+        let caller = caller_with(Channel::builder(&target).connections(1, 2));
+        async move {
+            second_comes_first(&caller, &connections, &cues).await;
+            cues[1].send(()).unwrap();
+            until("the second to go", || figures(&caller).open == 0).await;
+            assert_eq!(soon(async move { say(&caller, "hello").await }).await.unwrap(), "fourth");
+        }
+    });
 }

@@ -5,14 +5,16 @@ mod support;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use corelane_client::Channel;
+use corelane_client::{Caller, Cause, Channel, ConnectivityState, PoolFigures};
 use corelane_policy::config::BalancerConfig;
 use corelane_policy::resilience::BackoffConfig;
 use corelane_runtime::spawn_local;
-use support::peer::{MAX_CONCURRENT_STREAMS, Peer};
-use support::{Running, beside, caller_with, on_both, run, say, until};
+use corelane_wire::frame::{ErrorCode, Flags, Kind};
+use support::peer::{MAX_CONCURRENT_STREAMS, Peer, Wire};
+use support::{Running, begin, beside, caller_with, failure, on_both, run, say, short_backoff, soon, until};
 
 #[test]
 fn calls_in_line_at_several_endpoints_all_get_their_turn() {
@@ -51,10 +53,9 @@ fn growth_that_fails_pauses_before_it_is_tried_again() {
             wire.answer(call.stream, "here");
         }
     });
-    let pause = BackoffConfig { initial: Duration::from_secs(100), ..BackoffConfig::default() };
     let target = peer.target.clone();
     run(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 4).backoff(pause));
+        let caller = caller_with(Channel::builder(&target).connections(1, 4).backoff(long_backoff()));
         async move {
             let two = || async {
                 let (one, other) = (say(&caller, "one"), say(&caller, "other"));
@@ -74,4 +75,251 @@ fn growth_that_fails_pauses_before_it_is_tried_again() {
         }
     });
     assert_eq!(peer.connections(), 2);
+}
+
+/// The texts of the calls that a peer has got, in their order.
+type Order = Arc<Mutex<Vec<String>>>;
+
+/// Answers all calls that come, and notes their texts.
+fn note_all(wire: &mut Wire, order: &Order) {
+    while let Some(call) = wire.call() {
+        let Some(texts) = wire.request(&call) else { return };
+        order.lock().unwrap().extend(texts);
+        wire.answer(call.stream, "here");
+    }
+}
+
+/// Has a call made that goes on by itself; says in `left` when it is over, which it must be with success.
+fn call(caller: &Caller, text: &'static str, left: &Rc<Cell<usize>>) {
+    let (caller, left) = (caller.clone(), left.clone());
+    left.set(left.get() + 1);
+    spawn_local(async move {
+        say(&caller, text).await.unwrap();
+        left.set(left.get() - 1);
+    });
+}
+
+fn figures(caller: &Caller) -> PoolFigures {
+    caller.channel().pools().first().map(|(_, figures)| *figures).unwrap_or_default()
+}
+
+#[test]
+fn streams_that_end_on_a_connection_that_says_goodbye_do_not_shuffle_the_line() {
+    let noted = Order::default();
+    let notes = noted.clone();
+    let (peer, cues) = Peer::cued(2, move |wire, wait| {
+        wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+        let Some(call) = wire.call() else { return };
+        if wire.number == 0 {
+            wire.goaway(u32::MAX >> 1, ErrorCode::NO_ERROR, b"");
+        }
+        wait();
+        wire.answer(call.stream, "at last");
+        note_all(wire, &notes);
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let caller = caller_with(Channel::builder(&target).connections(1, 1));
+        async move {
+            caller.channel().ready().await.unwrap();
+            let left = Rc::new(Cell::new(0));
+            call(&caller, "leaving", &left);
+            until("the goodbye", || figures(&caller).open == 0).await;
+            call(&caller, "holding", &left);
+            until("the next connection", || figures(&caller).open == 1 && figures(&caller).idle == 0).await;
+            for text in ["a", "b", "c"] {
+                call(&caller, text, &left);
+            }
+            until("the line", || figures(&caller).waiting == 3).await;
+            cues[0].send(()).unwrap();
+            until("the first to end", || left.get() == 4).await;
+            cues[1].send(()).unwrap();
+            until("all calls", || left.get() == 0).await;
+        }
+    });
+    assert_eq!(*noted.lock().unwrap(), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_call_whose_turn_comes_to_nothing_keeps_its_place() {
+    let noted = Order::default();
+    let notes = noted.clone();
+    let (peer, cues) = Peer::cued(1, move |wire, wait| {
+        wire.greet(&[(MAX_CONCURRENT_STREAMS, 2)]);
+        let (Some(first), Some(second)) = (wire.call(), wire.call()) else { return };
+        wait();
+        // The stream that ends makes no room.
+        wire.send(Kind::SETTINGS, Flags::NONE, 0, &[0, 3, 0, 0, 0, 1]);
+        wire.answer(first.stream, "here");
+        wait();
+        wire.answer(second.stream, "here");
+        note_all(wire, &notes);
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let caller = caller_with(Channel::builder(&target).connections(1, 1).pending_calls_max(2));
+        async move {
+            caller.channel().ready().await.unwrap();
+            let left = Rc::new(Cell::new(0));
+            for text in ["first", "second", "a", "b"] {
+                call(&caller, text, &left);
+            }
+            until("the line", || figures(&caller).waiting == 2).await;
+            cues[0].send(()).unwrap();
+            until("the first to end", || left.get() == 3).await;
+            let status = say(&caller, "one too many").await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::QueueFull { max: 2 }), "{status}");
+            cues[0].send(()).unwrap();
+            until("all calls", || left.get() == 0).await;
+        }
+    });
+    assert_eq!(*noted.lock().unwrap(), ["a", "b"]);
+}
+
+#[test]
+fn nobody_takes_the_stream_of_a_call_that_is_on_its_way_to_it() {
+    let noted = Order::default();
+    let notes = noted.clone();
+    let peer = Peer::start(move |wire| {
+        wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+        // The first call is never answered.
+        let _ = wire.call();
+        note_all(wire, &notes);
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let caller = caller_with(Channel::builder(&target).connections(1, 1));
+        async move {
+            caller.channel().ready().await.unwrap();
+            let first = begin(say(&caller, "first")).await;
+            let left = Rc::new(Cell::new(0));
+            call(&caller, "patient", &left);
+            until("the line", || figures(&caller).waiting == 1).await;
+            // Whoever waits is called, and comes when it is polled.
+            drop(first);
+            say(&caller, "hasty").await.unwrap();
+            until("all calls", || left.get() == 0).await;
+        }
+    });
+    assert_eq!(*noted.lock().unwrap(), ["patient", "hasty"]);
+}
+
+#[test]
+fn the_lines_of_all_endpoints_have_one_end() {
+    let servers = [Running::narrow(1), Running::narrow(1)];
+    let target = format!("static:///{},{}", servers[0].address(), servers[1].address());
+    on_both(move || {
+        let builder = Channel::builder(&target).balancer(BalancerConfig::RoundRobin);
+        let caller = caller_with(builder.connections(1, 1).pending_calls_max(2));
+        async move {
+            let pools = || caller.channel().pools();
+            caller.channel().ready().await.unwrap();
+            until("both", || pools().iter().all(|(_, pool)| pool.open == 1)).await;
+            let mut calls = Vec::new();
+            for _ in 0..4 {
+                calls.push(begin(say(&caller, "hang")).await);
+            }
+            assert_eq!(pools().iter().map(|(_, pool)| pool.waiting).sum::<usize>(), 2);
+            let other = caller.clone();
+            let status = soon(async move { say(&other, "hello").await }).await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::QueueFull { max: 2 }), "{status}");
+        }
+    });
+}
+
+/// Pauses longer than any test.
+fn long_backoff() -> BackoffConfig {
+    BackoffConfig { initial: Duration::from_secs(100), ..BackoffConfig::default() }
+}
+
+#[test]
+fn a_peer_that_greets_and_leaves_is_given_a_pause() {
+    let peer = Peer::start(|wire| wire.greet(&[]));
+    let target = peer.target.clone();
+    run(move || {
+        let builder = Channel::builder(&target).balancer(BalancerConfig::RoundRobin);
+        let caller = caller_with(builder.backoff(long_backoff()));
+        async move {
+            caller.channel().wake();
+            let state = || caller.channel().state();
+            until("the pause", || state() == ConnectivityState::TransientFailure).await;
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert!(matches!(failure(&status).cause, Cause::ConnectionLost { .. }), "{status}");
+            assert_eq!((figures(&caller).opened, figures(&caller).failed), (2, 0));
+        }
+    });
+    assert_eq!(peer.connections(), 2);
+}
+
+#[test]
+fn a_peer_that_greets_and_leaves_is_tried_again_until_it_stays() {
+    let peer = Peer::start(|wire| {
+        wire.greet(&[]);
+        if wire.number >= 5 {
+            wire.answer_all("stays");
+        }
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let builder = Channel::builder(&target).balancer(BalancerConfig::RoundRobin);
+        let caller = caller_with(builder.backoff(short_backoff()));
+        async move {
+            caller.channel().wake();
+            until("the connection that stays", || figures(&caller).opened == 6).await;
+            assert_eq!(say(&caller, "hello").await.unwrap(), "stays");
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_has_answered_is_connected_again_at_once() {
+    let peer = Peer::start(|wire| {
+        wire.greet(&[]);
+        let Some(call) = wire.call() else { return };
+        wire.answer(call.stream, "once");
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let builder = Channel::builder(&target).balancer(BalancerConfig::RoundRobin);
+        let caller = caller_with(builder.backoff(long_backoff()));
+        async move {
+            caller.channel().ready().await.unwrap();
+            for connection in 1..6 {
+                until("the next connection", || figures(&caller).opened == connection).await;
+                assert_eq!(say(&caller, "hello").await.unwrap(), "once");
+            }
+        }
+    });
+}
+
+#[test]
+fn growth_to_a_peer_that_greets_and_leaves_pauses_and_goes_on() {
+    let peer = Peer::start(|wire| {
+        wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
+        match wire.number {
+            // The first connection's only stream stays in use.
+            0 => while wire.call().is_some() {},
+            1..5 => {}
+            _ => wire.answer_all("stays"),
+        }
+    });
+    let target = peer.target.clone();
+    run(move || {
+        let caller = caller_with(Channel::builder(&target).connections(1, 2).backoff(short_backoff()));
+        async move {
+            caller.channel().ready().await.unwrap();
+            let endless = begin(say(&caller, "endless")).await;
+            let other = caller.clone();
+            let patient = async move {
+                loop {
+                    // A connection that goes may take a call with it.
+                    if let Ok(text) = say(&other, "hello").await {
+                        return text;
+                    }
+                }
+            };
+            assert_eq!(soon(patient).await, "stays");
+            drop(endless);
+        }
+    });
 }

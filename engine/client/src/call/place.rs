@@ -18,7 +18,7 @@ use crate::local::{Local, Picked};
 use crate::pool::{Pool, Taken, Turn};
 use crate::session::{ClientLink, ClientSession, Unopened};
 use crate::time::by;
-use crate::waiters::{Wait, Waiters};
+use crate::waiters::{Number, Wait, Waiters};
 use crate::{Cause, Place};
 
 /// An attempt on its way.
@@ -73,8 +73,8 @@ impl Drop for Placed {
 
 /// A turn in a pool's line. The pool was picked when the call came into line, and is not picked anew while it takes calls: calls
 /// that hand turns to each other and go elsewhere would keep each other waiting. Whoever does not use its turn gives it to the
-/// next, or nobody would hear of the free stream.
-struct Called(Option<Rc<Pool>>);
+/// next, or nobody would hear of the free stream. Whoever finds none after all gets its place back.
+struct Called(Option<(Rc<Pool>, Number)>);
 
 impl Called {
     /// What a call that has come to `pool` is there; a turn elsewhere is given up.
@@ -82,7 +82,7 @@ impl Called {
     fn at(&mut self, pool: &Rc<Pool>) -> Turn {
         match &self.0 {
             None => return Turn::Newcomer,
-            Some(called) if Rc::ptr_eq(called, pool) => return Turn::Called,
+            Some((called, _)) if Rc::ptr_eq(called, pool) => return Turn::Called,
             Some(_) => *self = Called(None),
         }
         Turn::Newcomer
@@ -97,7 +97,7 @@ impl Called {
 impl Drop for Called {
     #[inline]
     fn drop(&mut self) {
-        if let Some(pool) = &self.0 {
+        if let Some((pool, _)) = &self.0 {
             pool.waiters.pass_on();
         }
     }
@@ -176,11 +176,12 @@ impl Line {
         loop {
             // Before the wait: a turn that was not used is another's now.
             search.turn = Called(None);
+            let number = wait.number();
             if by(plan.deadline, wait).await.is_none() {
                 let at = if search.line.is_some() { Place::Queue } else { Place::Connecting };
                 return Err(plan.expired(at, search.attempt));
             }
-            search.turn.0.clone_from(&search.line);
+            search.turn = Called(search.line.clone().map(|pool| (pool, number)));
             // A breaker may have closed meanwhile.
             search.blocked.clear();
             search.avoided_count = 0;
@@ -246,10 +247,12 @@ impl Search {
             }
             // Full, or its last connection has just gone: the line hears of either's end.
             plan.local.watched(&pool.name, watch, None, now);
-            self.turn.use_up();
-            let wait = self.join(plan, &pool.waiters);
+            let step = match self.turn.0.take() {
+                Some((_, number)) => Step::Wait(pool.waiters.rejoin(number)),
+                None => self.join(plan, &pool.waiters)?,
+            };
             self.line = Some(pool);
-            return wait;
+            return Ok(step);
         }
     }
 
@@ -272,7 +275,8 @@ impl Search {
 /// A place in line, if there are not too many.
 pub(super) fn join(plan: &Plan, waiters: &Rc<Waiters>, attempt: u32) -> Result<Wait, Failure> {
     let max = plan.local.shared.options.pending_calls_max;
-    if waiters.len() >= max {
+    // Who has waited before is not turned away: its own place in the count was given up just now.
+    if waiters.pending() >= max {
         return Err(plan.failure(Cause::QueueFull { max }, None, attempt));
     }
     Ok(waiters.join())

@@ -14,7 +14,7 @@ use corelane_wire::{FieldList, Instant, Name};
 use super::place::join;
 use crate::caller::CallerOptions;
 use crate::error::Failure;
-use crate::local::Local;
+use crate::local::{Counted, Local};
 use crate::method::{Encodings, MethodState, Settings};
 use crate::options::Retries;
 use crate::time::by;
@@ -253,20 +253,4 @@ fn format_timeout(left: Duration, value: &mut [u8; 16]) -> usize {
         value[..len].copy_from_slice(&scratch[..len]);
         len
     })
-}
-
-/// Counts the call among those of its channel for as long as it lives.
-struct Counted(Rc<Local>);
-
-impl Counted {
-    fn new(local: &Rc<Local>) -> Counted {
-        local.calls.set(local.calls.get() + 1);
-        Counted(local.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.calls.set(self.0.calls.get() - 1);
-    }
 }

@@ -4,8 +4,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use corelane_wire::FieldList;
@@ -58,6 +59,23 @@ impl Peer {
                 answer(wire, &call);
             }
         })
+    }
+
+    /// A peer of so many connections whose scripts wait for their cues: each connection's are sent by its number.
+    pub(crate) fn cued(
+        connections: usize,
+        script: impl Fn(&mut Wire, &dyn Fn()) + Send + Sync + 'static,
+    ) -> (Peer, Vec<Sender<()>>) {
+        let (cues, waits): (Vec<_>, Vec<_>) = (0..connections).map(|_| channel()).unzip();
+        let waits: Vec<Mutex<Receiver<()>>> = waits.into_iter().map(Mutex::new).collect();
+        let peer = Peer::start(move |wire| {
+            let number = wire.number;
+            script(wire, &|| {
+                // A test that is over gives all cues.
+                let _ = waits[number].lock().unwrap().recv();
+            });
+        });
+        (peer, cues)
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -251,6 +269,13 @@ impl Wire {
         self.head(stream);
         self.data(stream, &message(text));
         self.trailers(stream, &[("grpc-status", "0")]);
+    }
+
+    /// Answers all calls that come.
+    pub(crate) fn answer_all(&mut self, text: &str) {
+        while let Some(call) = self.call() {
+            self.answer(call.stream, text);
+        }
     }
 
     /// A response of nothing but a status, and more fields.
