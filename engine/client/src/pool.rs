@@ -190,9 +190,10 @@ impl Pool {
             full = true;
         } else {
             let count = self.links.borrow().len();
-            let first = self.preferred.get();
+            let first = self.preferred.get().min(count.saturating_sub(1));
             for step in 0..count {
-                let index = (first + step) % count;
+                // No remainder: a division is as long as the rest of this.
+                let index = if first + step < count { first + step } else { first + step - count };
                 let Some(link) = self.links.borrow().get(index).map(|pooled| pooled.link.clone()) else {
                     break;
                 };
