@@ -547,7 +547,7 @@ impl ClientSession {
 }
 
 impl Session for ClientSession {
-    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
+    fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>) {
         if let Some(keepalive) = &mut self.keepalive {
             keepalive.heard(io.now);
             let at = if matches!(event, Event::Pong { .. }) { keepalive.answered() } else { None };
@@ -555,7 +555,7 @@ impl Session for ClientSession {
                 io.set_timer(KEEPALIVE, at);
             }
         }
-        match event {
+        match *event {
             Event::Headers { tag, end_stream, too_large, .. } => self.headers(io, tag, end_stream, too_large),
             Event::Data { tag, payload, end_stream, .. } => self.data(io, tag, payload, end_stream),
             Event::Trailers { tag, too_large, .. } => {

@@ -38,8 +38,8 @@ impl Answers {
 }
 
 impl Session for Answers {
-    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
-        match event {
+    fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>) {
+        match *event {
             Event::Headers { key, end_stream: true, .. } | Event::Trailers { key, .. } => {
                 self.answer(io, key);
             }

@@ -62,7 +62,7 @@ impl SessionFactory for NoSessions {
 }
 
 impl Session for Never {
-    fn event(&mut self, _: &mut Io<'_>, _: Event<'_>) {}
+    fn event(&mut self, _: &mut Io<'_>, _: &Event<'_>) {}
     fn wake(&mut self, _: &mut Io<'_>, _: u32) {}
     fn timer(&mut self, _: &mut Io<'_>, _: u32) {}
     fn writable(&mut self, _: &mut Io<'_>, _: u32) {}

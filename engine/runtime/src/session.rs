@@ -22,7 +22,7 @@ use std::task::Waker;
 /// gone; every method must bear that.
 pub trait Session: 'static {
     /// Something arrived. The event's payload lies in the receive buffer.
-    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>);
+    fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>);
 
     /// The waker made for `slot` was called, or [`Io::wake_later`] asked for this: poll that call.
     fn wake(&mut self, io: &mut Io<'_>, slot: u32);

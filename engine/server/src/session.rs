@@ -64,9 +64,9 @@ impl ServerSession {
 
 impl Session for ServerSession {
     #[inline]
-    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
+    fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>) {
         self.now = io.now;
-        match event {
+        match *event {
             Event::Data { key, tag, payload, end_stream } => self.data(io, key, tag, payload, end_stream),
             Event::Headers { key, end_stream, too_large, .. } => self.request(io, key, end_stream, too_large),
             Event::Trailers { key, tag, .. } => self.data(io, key, tag, &[], true),

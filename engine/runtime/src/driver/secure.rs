@@ -21,7 +21,7 @@ impl<S: Session> Driver<S> {
                 Err(error) => return self.fail(error),
             };
             let consumed = received.consumed;
-            if let Some(event) = received.event {
+            if let Some(event) = &received.event {
                 self.events_left -= 1;
                 let (session, mut io) = session_and_io!(self);
                 session.event(&mut io, event);

@@ -156,16 +156,21 @@ impl<S: Session> Driver<S> {
         let (session, mut io) = session_and_io!(self);
         let input = &mut self.input;
         while self.events_left > 0 && io.wire.wants_input() {
-            let Received { consumed, event } = io.wire.receive(io.now, input.unread())?;
+            let received = io.wire.receive(io.now, input.unread());
+            // By reference: an event is moved by pieces, and the processor waits for each.
+            let Received { consumed, event } = match &received {
+                Ok(received) => received,
+                Err(error) => return Err(*error),
+            };
             let Some(event) = event else {
-                input.consume(consumed);
+                input.consume(*consumed);
                 input.starved = true;
                 io.inbox.partial_since_ns.set(input.partial_since(io.now));
                 break;
             };
             self.events_left -= 1;
             session.event(&mut io, event);
-            input.consume(consumed);
+            input.consume(*consumed);
         }
         Ok(())
     }

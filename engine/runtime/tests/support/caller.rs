@@ -85,8 +85,8 @@ impl Caller {
 }
 
 impl Session for Caller {
-    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
-        match event {
+    fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>) {
+        match *event {
             Event::Data { key, tag, payload, end_stream } => {
                 if let Some(mut stream) = io.wire.stream(key) {
                     stream.credit(u32::try_from(payload.len()).unwrap());

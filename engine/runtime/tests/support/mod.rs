@@ -240,8 +240,8 @@ async fn foreign(body: Vec<u8>) -> Vec<u8> {
 }
 
 impl Session for Echo {
-    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
-        match event {
+    fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>) {
+        match *event {
             Event::Headers { key, tag, end_stream, .. } => {
                 assert_eq!(tag, TAG_NONE);
                 let slot = self.begin(io, key);

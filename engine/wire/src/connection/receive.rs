@@ -121,6 +121,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn data<'b>(&mut self, data: Data<'b>) -> Outcome<'b> {
         self.inbound.receive_data(data.flow_len)?;
         if !data.end_stream {
@@ -182,6 +183,7 @@ impl Connection {
     }
 
     /// A whole header block has arrived and is decoded.
+    #[inline]
     fn block<'b>(&mut self, block: Block) -> Outcome<'b> {
         if let Some((key, slot)) = self.streams.find(block.stream) {
             let meaning =
@@ -269,6 +271,7 @@ impl Connection {
     }
 
     /// A response's head, or an informational one before it.
+    #[inline]
     fn response<'b>(&mut self, key: StreamKey, block: Block) -> Outcome<'b> {
         let head = self.head(block, head::response)?;
         let slot = self.streams.get_mut(key).expect("found by its id just before");
@@ -290,6 +293,7 @@ impl Connection {
         Ok(Some(Event::Headers { key, tag, end_stream, too_large }))
     }
 
+    #[inline]
     fn trailers<'b>(&mut self, key: StreamKey, block: Block) -> Outcome<'b> {
         let known = self.inbound.known;
         if !self.plain_trailers.contains(known) {

@@ -268,8 +268,8 @@ impl LeanSession {
 
 impl Session for LeanSession {
     #[inline]
-    fn event(&mut self, io: &mut Io<'_>, event: Event<'_>) {
-        match event {
+    fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>) {
+        match *event {
             Event::Headers { tag, end_stream, too_large, .. } => self.headers(io, tag, end_stream, too_large),
             Event::Data { tag, payload, end_stream, .. } => self.data(io, tag, payload, end_stream),
             Event::Trailers { tag, too_large, .. } => self.trailers(io, tag, too_large),
