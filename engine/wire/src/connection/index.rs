@@ -1,7 +1,10 @@
-//! From a stream's id to its slot: an open-addressed table, probed linearly.
+//! From a stream's id to its slot.
 //!
-//! The hash is seeded, so that a peer that picks its ids cannot pick the collisions; the number of entries is bounded by
-//! the concurrency limit in any case. A std `HashMap` would do the same behind twice the instructions.
+//! Each stream has the place that the lowest bits of its id name. Ids come in sequence, so streams that live at the same time
+//! nearly always have places of their own, and to find one takes no search. One whose place is wanted by a later stream moves to
+//! a table of the displaced, open-addressed and probed linearly: those that live long, or all that a peer opens with ids of its own
+//! choice. That table's hash is seeded, so that such a peer cannot pick the collisions; the number of entries is bounded by the
+//! concurrency limit in any case.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,23 +23,97 @@ const PLACES_MIN: usize = 8;
 /// An odd number with its bits in no order (2^32 over the square root of 2).
 const SCATTER: u32 = 0xb504_f333;
 
+/// See the module.
 pub(super) struct StreamIndex {
+    places: Vec<Entry>,
+    len: usize,
+    displaced: Displaced,
+}
+
+impl StreamIndex {
+    pub(super) fn new(seed: u64) -> StreamIndex {
+        StreamIndex { places: Vec::new(), len: 0, displaced: Displaced::new(seed) }
+    }
+
+    /// The place that a stream would have; there may be no places at all.
+    #[inline]
+    fn place(&self, id: u32) -> usize {
+        (id >> 1) as usize & self.places.len().wrapping_sub(1)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: StreamId) -> Option<u32> {
+        let id = id.get();
+        match self.places.get(self.place(id)) {
+            Some(entry) if entry.id == id => Some(entry.slot),
+            _ => self.displaced.get(id),
+        }
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, id: StreamId, slot: u32) {
+        assert!(id.get() != 0, "the connection itself is no stream");
+        self.len += 1;
+        if self.len * 2 > self.places.len() {
+            self.grow();
+        }
+        self.put(Entry { id: id.get(), slot });
+    }
+
+    #[inline]
+    fn put(&mut self, entry: Entry) {
+        let place = self.place(entry.id);
+        let older = core::mem::replace(&mut self.places[place], entry);
+        assert!(older.id != entry.id, "a stream id was inserted twice");
+        if older.id != 0 {
+            self.displaced.insert(older);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let wider = vec![FREE; (self.places.len() * 2).max(PLACES_MIN)];
+        let old = core::mem::replace(&mut self.places, wider);
+        old.into_iter().filter(|entry| entry.id != 0).for_each(|entry| self.put(entry));
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, id: StreamId) {
+        let place = self.place(id.get());
+        self.len -= 1;
+        match self.places.get_mut(place) {
+            Some(entry) if entry.id == id.get() => *entry = FREE,
+            _ => self.displaced.remove(id.get()),
+        }
+    }
+
+    /// Gives the tables' memory back when no stream is left, so that an idle connection holds none.
+    pub(super) fn shrink_if_empty(&mut self) {
+        if self.len == 0 {
+            self.places = Vec::new();
+            self.displaced.places = Vec::new();
+        }
+    }
+}
+
+/// Streams without a place of their own.
+struct Displaced {
     places: Vec<Entry>,
     len: usize,
     multiplier: u32,
 }
 
-impl StreamIndex {
-    pub(super) fn new(seed: u64) -> StreamIndex {
+impl Displaced {
+    fn new(seed: u64) -> Displaced {
         // Any odd multiplier permutes.
         let multiplier = (seed as u32 ^ (seed >> 32) as u32 ^ 0x9e37_79b9) | 1;
-        StreamIndex { places: Vec::new(), len: 0, multiplier }
+        Displaced { places: Vec::new(), len: 0, multiplier }
     }
 
     #[inline]
     fn home(&self, id: u32) -> usize {
-        // One product is not enough: ids come in sequence, and a multiplier near a simple fraction of 2^32, which about one
-        // seed in fifteen gives, puts a sequence into few heaps. The second one scatters them whatever the seed is.
+        // One product is not enough: a multiplier near a simple fraction of 2^32, which about one seed in fifteen gives, puts ids
+        // that are evenly apart into few heaps. The second one scatters them whatever the seed is.
         let product = (id >> 1).wrapping_mul(self.multiplier);
         let hash = (product ^ (product >> 15)).wrapping_mul(SCATTER);
         ((u64::from(hash) * self.places.len() as u64) >> 32) as usize
@@ -47,12 +124,10 @@ impl StreamIndex {
         (place + 1) & (self.places.len() - 1)
     }
 
-    #[inline]
-    pub(super) fn get(&self, id: StreamId) -> Option<u32> {
-        if self.places.is_empty() {
+    fn get(&self, id: u32) -> Option<u32> {
+        if self.len == 0 {
             return None;
         }
-        let id = id.get();
         let mut place = self.home(id);
         loop {
             let entry = self.places[place];
@@ -66,16 +141,18 @@ impl StreamIndex {
         }
     }
 
-    pub(super) fn insert(&mut self, id: StreamId, slot: u32) {
-        assert!(id.get() != 0, "the connection itself is no stream");
-        if (self.len + 1) * 2 > self.places.len() {
-            self.grow();
-        }
-        self.place(Entry { id: id.get(), slot });
+    #[cold]
+    fn insert(&mut self, entry: Entry) {
         self.len += 1;
+        if self.len * 2 > self.places.len() {
+            let wider = vec![FREE; (self.places.len() * 2).max(PLACES_MIN)];
+            let old = core::mem::replace(&mut self.places, wider);
+            old.into_iter().filter(|entry| entry.id != 0).for_each(|entry| self.put(entry));
+        }
+        self.put(entry);
     }
 
-    fn place(&mut self, entry: Entry) {
+    fn put(&mut self, entry: Entry) {
         let mut place = self.home(entry.id);
         while self.places[place].id != 0 {
             assert!(self.places[place].id != entry.id, "a stream id was inserted twice");
@@ -84,18 +161,12 @@ impl StreamIndex {
         self.places[place] = entry;
     }
 
-    fn grow(&mut self) {
-        let wider = vec![FREE; (self.places.len() * 2).max(PLACES_MIN)];
-        let old = core::mem::replace(&mut self.places, wider);
-        for entry in old.into_iter().filter(|entry| entry.id != 0) {
-            self.place(entry);
-        }
-    }
-
     /// Removes `id` and closes the gap, so that a probe never has to step over the dead.
-    pub(super) fn remove(&mut self, id: StreamId) {
-        let mut hole = self.home(id.get());
-        while self.places[hole].id != id.get() {
+    #[cold]
+    fn remove(&mut self, id: u32) {
+        assert!(self.len > 0, "a stream without an entry was removed");
+        let mut hole = self.home(id);
+        while self.places[hole].id != id {
             assert!(self.places[hole].id != 0, "a stream without an entry was removed");
             hole = self.next(hole);
         }
@@ -118,13 +189,6 @@ impl StreamIndex {
         }
         self.places[hole] = FREE;
     }
-
-    /// Gives the table's memory back when no stream is left, so that an idle connection holds none.
-    pub(super) fn shrink_if_empty(&mut self) {
-        if self.len == 0 {
-            self.places = Vec::new();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -136,25 +200,44 @@ mod tests {
     use super::*;
 
     /// Steps from where entries belong to where they are, all together.
-    fn displacement(index: &StreamIndex) -> usize {
-        let mask = index.places.len() - 1;
-        let taken = index.places.iter().enumerate().filter(|(_, entry)| entry.id != 0);
-        taken.map(|(place, entry)| place.wrapping_sub(index.home(entry.id)) & mask).sum()
+    fn displacement(displaced: &Displaced) -> usize {
+        let mask = displaced.places.len() - 1;
+        let taken = displaced.places.iter().enumerate().filter(|(_, entry)| entry.id != 0);
+        taken.map(|(place, entry)| place.wrapping_sub(displaced.home(entry.id)) & mask).sum()
     }
 
     #[test]
-    fn ids_in_sequence_are_scattered_whatever_the_seed() {
+    fn ids_in_sequence_have_places_of_their_own() {
+        let mut index = StreamIndex::new(7);
+        // One that lives long loses its place to a later one, and nobody else does.
+        index.insert(StreamId::new(1), 0);
+        for n in 1..10_000 {
+            index.insert(StreamId::new(2 * n + 1), n);
+            if n > 100 {
+                index.remove(StreamId::new(2 * (n - 100) + 1));
+            }
+        }
+        assert_eq!((index.displaced.len, index.get(StreamId::new(1))), (1, Some(0)));
+        assert_eq!(index.places.len(), 256);
+    }
+
+    #[test]
+    fn the_displaced_are_scattered_whatever_the_seed() {
         for seed in (0..2_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
-            let mut index = StreamIndex::new(seed);
+            let mut displaced = Displaced::new(seed);
             for n in 0..600 {
-                index.insert(StreamId::new(2 * n + 1), n);
+                displaced.insert(Entry { id: 2 * n + 1, slot: n });
                 if n >= 100 {
-                    index.remove(StreamId::new(2 * (n - 100) + 1));
+                    displaced.remove(2 * (n - 100) + 1);
                 }
             }
-            let displacement = displacement(&index);
+            let displacement = displacement(&displaced);
             assert!(displacement < 200, "100 entries are {displacement} steps off with seed {seed:#x}");
         }
+    }
+
+    fn of(pick: u32) -> StreamId {
+        StreamId::new((pick % 8 + pick / 8 * 4096) * 2 + 1)
     }
 
     proptest! {
@@ -163,7 +246,8 @@ mod tests {
             let mut index = StreamIndex::new(seed);
             let mut model = BTreeMap::new();
             for (number, (pick, add)) in steps.into_iter().enumerate() {
-                let id = StreamId::new(pick * 2 + 1);
+                // Some of them a multiple of any table's size apart.
+                let id = of(pick);
                 if add && !model.contains_key(&pick) {
                     index.insert(id, number as u32);
                     model.insert(pick, number as u32);
@@ -171,7 +255,7 @@ mod tests {
                     index.remove(id);
                 }
                 for probe in 0..64 {
-                    prop_assert_eq!(index.get(StreamId::new(probe * 2 + 1)), model.get(&probe).copied());
+                    prop_assert_eq!(index.get(of(probe)), model.get(&probe).copied());
                 }
             }
         }

@@ -216,7 +216,7 @@ mod tests {
         let mut blocks = Blocks::default();
         let mut found = BlockSet::default();
         let list = FieldList::from_iter([("x", "1")]);
-        let mut find = |blocks: &mut Blocks, raw: &[u8], changes| blocks.find(raw, changes, LIMITS);
+        let find = |blocks: &mut Blocks, raw: &[u8], changes| blocks.find(raw, changes, LIMITS);
         found.insert(None);
         assert!(!found.contains(None));
         blocks.keep(b"good", &list);
