@@ -176,6 +176,7 @@ impl Streams {
     }
 
     /// Adds a stream; the caller has checked that there is room for it.
+    #[inline]
     pub(super) fn insert(&mut self, slot: Slot) -> StreamKey {
         let id = slot.id;
         let key = self.slots.insert(slot).expect("the concurrency limit was checked before");
@@ -185,14 +186,15 @@ impl Streams {
     }
 
     /// Frees a stream's slot; its key is dead from now on.
-    pub(super) fn remove(&mut self, key: StreamKey, by_us: bool) -> Option<Slot> {
-        let slot = self.slots.remove(key.0)?;
-        self.index.remove(slot.id);
-        if self.latest.0 == slot.id {
+    #[inline]
+    pub(super) fn remove(&mut self, key: StreamKey, by_us: bool) {
+        let Some(id) = self.slots.get(key.0).map(|slot| slot.id) else { return };
+        self.slots.remove(key.0);
+        self.index.remove(id);
+        if self.latest.0 == id {
             self.latest.0 = StreamId::ZERO;
         }
-        self.remember(slot.id, by_us);
-        Some(slot)
+        self.remember(id, by_us);
     }
 
     /// Notes that stream `id` is over.
