@@ -138,14 +138,14 @@ impl Outbound {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Queued {
         if !slot.queue.is_empty() || self.out.len() >= self.output_max {
-            write(&mut slot.queue.bytes);
+            write(&mut slot.queue.held().bytes);
             return self.queue_end(slot, end);
         }
         let at = frame::reserve_header(&mut self.out);
         write(&mut self.out);
         let len = self.out.len() - at - HEADER_LEN;
         if len > self.allowance(slot) {
-            slot.queue.bytes.extend_from_slice(&self.out[at + HEADER_LEN..]);
+            slot.queue.held().bytes.extend_from_slice(&self.out[at + HEADER_LEN..]);
             self.out.truncate(at);
             return self.queue_end(slot, end);
         }
@@ -170,7 +170,7 @@ impl Outbound {
 
     fn queue_end(&mut self, slot: &mut Slot, end: EndStream) -> Queued {
         if end == EndStream::Yes {
-            slot.queue.tail = Tail::End;
+            slot.queue.held().tail = Tail::End;
             slot.send = SendState::Ending;
         }
         Queued::Yes
@@ -220,19 +220,21 @@ impl Outbound {
             if len == 0 {
                 return Progress::StreamBlocked;
             }
-            let ends = len == queued && slot.queue.tail == Tail::End;
+            let held = slot.queue.held();
+            let ends = len == queued && held.tail == Tail::End;
             let end = if ends { EndStream::Yes } else { EndStream::No };
             self.window.consume(len);
-            slot.send_window.consume(len);
             frame::write_data_header(&mut self.out, slot.id, end, len as u32);
-            let from = slot.queue.sent;
-            self.out.extend_from_slice(&slot.queue.bytes[from..from + len]);
-            slot.queue.sent += len;
+            self.out.extend_from_slice(&held.bytes[held.sent..held.sent + len]);
+            held.sent += len;
             if len < queued {
-                slot.queue.compact();
+                held.compact();
+            }
+            slot.send_window.consume(len);
+            if len < queued {
                 return Progress::More;
             }
-        } else if slot.queue.tail == Tail::End {
+        } else if slot.queue.held().tail == Tail::End {
             frame::write_data_header(&mut self.out, slot.id, EndStream::Yes, 0);
         }
         self.end_queue(slot);
@@ -241,12 +243,13 @@ impl Outbound {
 
     /// The queue ran empty: what was to follow it follows.
     fn end_queue(&mut self, slot: &mut Slot) {
-        slot.queue.sent = 0;
-        slot.queue.bytes.clear();
-        if slot.queue.bytes.capacity() > QUEUE_KEPT {
-            slot.queue.bytes = Vec::new();
+        let held = slot.queue.held();
+        held.sent = 0;
+        held.bytes.clear();
+        if held.bytes.capacity() > QUEUE_KEPT {
+            held.bytes = Vec::new();
         }
-        match core::mem::replace(&mut slot.queue.tail, Tail::Open) {
+        match core::mem::replace(&mut held.tail, Tail::Open) {
             Tail::Open => {}
             Tail::End => slot.send = SendState::Closed,
             Tail::Trailers(fields) => {

@@ -36,39 +36,53 @@ pub(super) enum Tail {
     Trailers(Box<FieldList>),
 }
 
-/// Data that windows, frame sizes or a full output hold back.
+/// What windows, frame sizes or a full output hold back of a stream.
 #[derive(Debug)]
 pub(super) struct SendQueue {
-    pub(super) bytes: Vec<u8>,
-    pub(super) sent: usize,
-    pub(super) tail: Tail,
+    /// There is none for most streams, and all are moved.
+    held: Option<Box<Held>>,
     /// In `Streams::ready`.
     pub(super) ready: bool,
     /// The producer was told to stop: in `Streams::room` once there is room again.
     pub(super) starved: bool,
 }
 
-impl SendQueue {
-    const EMPTY: SendQueue =
-        SendQueue { bytes: Vec::new(), sent: 0, tail: Tail::Open, ready: false, starved: false };
+/// Data, and what follows it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sent: usize,
+    pub(super) tail: Tail,
+}
 
+impl SendQueue {
+    const EMPTY: SendQueue = SendQueue { held: None, ready: false, starved: false };
+
+    /// Octets that wait.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.sent
+        self.held.as_ref().map_or(0, |held| held.bytes.len() - held.sent)
     }
 
+    /// What is held, or a place for it.
+    pub(super) fn held(&mut self) -> &mut Held {
+        self.held.get_or_insert_with(|| Box::new(Held { bytes: Vec::new(), sent: 0, tail: Tail::Open }))
+    }
+
+    /// Nothing is left to write, an end included.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.as_ref().is_none_or(|held| held.bytes.is_empty() && held.tail == Tail::Open)
+    }
+}
+
+impl Held {
     /// Moves what is left to the front once more than half was sent, so that a queue which never runs empty does not grow.
     pub(super) fn compact(&mut self) {
         if self.sent * 2 >= self.bytes.len() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }
-    }
-
-    /// Nothing is left to write, an end included.
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.tail == Tail::Open
     }
 }
 
@@ -260,7 +274,7 @@ impl Streams {
                 "membership of `ready` disagrees with the queue"
             );
             assert!(!slot.is_closed(), "a closed stream still has a slot");
-            assert!(slot.queue.sent <= slot.queue.bytes.len());
+            assert!(slot.queue.held.as_ref().is_none_or(|held| held.sent <= held.bytes.len()));
         }
     }
 }

@@ -145,7 +145,7 @@ impl<'a> Stream<'a> {
         let slot = self.slot();
         body_is_open(slot)?;
         if !slot.queue.is_empty() {
-            slot.queue.tail = Tail::Trailers(Box::new(fields.clone()));
+            slot.queue.held().tail = Tail::Trailers(Box::new(fields.clone()));
             slot.send = SendState::Ending;
             return Ok(());
         }
