@@ -15,10 +15,16 @@ pub struct ReplyParts {
     pub trailers: Metadata,
     /// Values that travel inside this process only.
     pub extensions: Extensions,
-    /// How this response is compressed.
-    pub compression: Compression,
+    /// Boxed: few responses say anything about it, and all are moved.
+    choice: Option<Box<Choice>>,
+}
+
+/// How a response is compressed.
+#[derive(Clone, Debug, Default)]
+struct Choice {
+    compression: Compression,
     /// Message by message, if the handler asked for it.
-    pub switch: Option<CompressionSwitch>,
+    switch: Option<CompressionSwitch>,
 }
 
 /// The metadata's storage goes to a later call.
@@ -34,11 +40,22 @@ impl Drop for ReplyParts {
 }
 
 impl ReplyParts {
+    /// How this response is compressed.
+    #[inline]
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.choice.as_ref().map_or(Compression::default(), |choice| choice.compression)
+    }
+
+    fn choice(&mut self) -> &mut Choice {
+        self.choice.get_or_insert_default()
+    }
+
     /// The encoding of the next message, in a response whose `grpc-encoding` is `encoding`: the same, or `Identity`
     /// where the handler's [`CompressionSwitch`] is off.
     #[must_use]
     pub fn message_encoding(&self, encoding: Encoding) -> Encoding {
-        match &self.switch {
+        match self.choice.as_ref().and_then(|choice| choice.switch.as_ref()) {
             Some(switch) if !switch.is_on() => Encoding::Identity,
             _ => encoding,
         }
@@ -165,22 +182,22 @@ impl<T> Response<T> {
     /// How this response is compressed.
     #[must_use]
     pub fn compression(&self) -> Compression {
-        self.reply.compression
+        self.reply.compression()
     }
 
     /// Sends this response uncompressed, whatever the service does.
     pub fn disable_compression(&mut self) {
-        self.reply.compression = Compression::Off;
+        self.reply.choice().compression = Compression::Off;
     }
 
     /// Compresses this response with `encoding`, if the caller accepts it.
     pub fn set_compression(&mut self, encoding: Encoding) {
-        self.reply.compression = Compression::Use(encoding);
+        self.reply.choice().compression = Compression::Use(encoding);
     }
 
     /// Lets `switch` say for each message of a stream whether it is compressed: see [`CompressionSwitch`].
     pub fn set_compression_switch(&mut self, switch: &CompressionSwitch) {
-        self.reply.switch = Some(switch.clone());
+        self.reply.choice().switch = Some(switch.clone());
     }
 }
 

@@ -66,7 +66,7 @@ impl<'a> Reply<'a> {
     #[inline]
     pub(crate) fn head(&mut self, parts: &ReplyParts) -> Result<(), Status> {
         let options = &self.entry.options;
-        let encoding = parts.compression.resolve(&options.send, self.state.accept);
+        let encoding = parts.compression().resolve(&options.send, self.state.accept);
         self.state.encoding = encoding;
         let prepared = options.head(encoding);
         let stream = self.wire.stream(self.key).ok_or_else(gone)?;
