@@ -249,7 +249,11 @@ mod tests {
         for policy in [impatient(3), policy(3)] {
             let (mut call, mut rng) = (RetryState::new(), Rng::with_seed(0));
             let mut fail = |failure: &Failure| call.on_attempt_failed(failure, Some(&policy), None, &mut rng);
-            assert_eq!(fail(&failure(Code::DeadlineExceeded)), Decision::Fail(Stop::Code), "the server's own");
+            assert_eq!(
+                fail(&failure(Code::DeadlineExceeded)),
+                Decision::Fail(Stop::Code),
+                "the server's own"
+            );
             assert!((80..=120).contains(&retried(fail(&too_late()))));
             assert!((160..=240).contains(&retried(fail(&too_late()))));
             assert_eq!(fail(&too_late()), Decision::Fail(Stop::Attempts));
