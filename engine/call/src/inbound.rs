@@ -4,6 +4,9 @@
 //! handler that does not read costs memory for its window and no work. Both run on the same thread: the state is a
 //! `RefCell` that is borrowed inside these methods only, never across an await and never while a waker runs.
 //!
+//! **Wakers.** Who feeds it says how the reader is woken. A waker is foreign code, which may read on within the wake: where there is
+//! a source, and so a way back to the connection, it must wait until the connection is no longer in use.
+//!
 //! **Credits.** Each byte pushed becomes credit exactly once. Bytes of a complete message become credit when the reader
 //! takes it. While the message at the front is incomplete and the reader waits for it, all that is buffered becomes credit
 //! at once: a message larger than the window could never arrive otherwise. So no more is buffered than one window beyond
@@ -32,8 +35,8 @@ use crate::pool;
 /// let mut messages: Streaming<String> =
 ///     Streaming::new(ProstCodec::<(), String>::default(), inbound.clone(), Encoding::Identity, 1024);
 ///
-/// inbound.push(b"\x00\x00\x00\x00\x04\x0a\x02hi"); // the session, as DATA arrives
-/// inbound.end();
+/// inbound.push(b"\x00\x00\x00\x00\x04\x0a\x02hi", Waker::wake_by_ref); // the session, as DATA arrives
+/// inbound.end(Waker::wake_by_ref);
 ///
 /// let mut cx = Context::from_waker(Waker::noop());
 /// let Poll::Ready(first) = messages.poll_message(&mut cx) else { panic!("it has arrived") };
@@ -117,8 +120,9 @@ impl Inbound {
         inbound
     }
 
-    /// Takes the payload of a DATA frame and wakes the reader if it waits.
-    pub fn push(&self, payload: &[u8]) {
+    /// Takes the payload of a DATA frame, and has the reader woken by `wake` if it waits.
+    #[inline]
+    pub fn push(&self, payload: &[u8], wake: impl FnOnce(&Waker)) {
         if payload.is_empty() {
             return;
         }
@@ -130,17 +134,18 @@ impl Inbound {
             }
             state.deframer.get_or_insert_with(|| Deframer::from_buffer(pool::take_buffer())).push(payload);
         }
-        self.wake();
+        self.wake(wake);
     }
 
-    /// No more bytes will come: END_STREAM arrived. An error that was set before stays.
-    pub fn end(&self) {
-        self.finish(Progress::Ended);
+    /// No more bytes will come: END_STREAM arrived. An error that was set before stays. The reader is woken by `wake` if it waits.
+    pub fn end(&self, wake: impl FnOnce(&Waker)) {
+        self.finish(Progress::Ended, wake);
     }
 
-    /// The call ended with `status`: the reader gets it after the messages that arrived whole. The first end counts.
-    pub fn fail(&self, status: Status) {
-        self.finish(Progress::Failed(status));
+    /// The call ended with `status`: the reader gets it after the messages that arrived whole. The first end counts. The reader is
+    /// woken by `wake` if it waits.
+    pub fn fail(&self, status: Status, wake: impl FnOnce(&Waker)) {
+        self.finish(Progress::Failed(status), wake);
     }
 
     /// Keeps the trailing metadata for [`Streaming::trailers`](crate::Streaming::trailers). Call it before the end.
@@ -170,7 +175,7 @@ impl Inbound {
         self.state.borrow().buffered()
     }
 
-    fn finish(&self, with: Progress) {
+    fn finish(&self, with: Progress, wake: impl FnOnce(&Waker)) {
         {
             let mut state = self.state.borrow_mut();
             if !matches!(state.progress, Progress::Open) {
@@ -178,10 +183,10 @@ impl Inbound {
             }
             state.progress = with;
         }
-        self.wake();
+        self.wake(wake);
     }
 
-    fn wake(&self) {
+    fn wake(&self, wake: impl FnOnce(&Waker)) {
         {
             let mut state = self.state.borrow_mut();
             if state.reader != Reader::Waiting {
@@ -191,7 +196,7 @@ impl Inbound {
         }
         // Taken out while it runs: a waker is foreign code and may come back here.
         if let Some(waker) = self.waker.take() {
-            waker.wake_by_ref();
+            wake(&waker);
             let newer = self.waker.take();
             self.waker.set(newer.or(Some(waker)));
         }

@@ -134,7 +134,7 @@ mod tests {
         let mut bytes = Vec::new();
         let codec = ProstCodec::<String, String>::default();
         encode_message(&codec, &text.to_owned(), encoding, MAX, &mut bytes).unwrap();
-        inbound.push(&bytes);
+        inbound.push(&bytes, Waker::wake_by_ref);
         bytes.len()
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let (inbound, mut messages) = streaming(Encoding::Gzip);
         push(&inbound, "plain", Encoding::Identity);
         push(&inbound, "packed", Encoding::Gzip);
-        inbound.end();
+        inbound.end(Waker::wake_by_ref);
         assert_eq!(now(messages.message()).unwrap().as_deref(), Some("plain"));
         assert!(!messages.last_was_compressed());
         assert_eq!(now(messages.message()).unwrap().as_deref(), Some("packed"));
@@ -162,7 +162,7 @@ mod tests {
     fn as_a_stream_it_ends_after_an_error() {
         let (inbound, mut messages) = streaming(Encoding::Identity);
         push(&inbound, "one", Encoding::Identity);
-        inbound.push(b"\x00\x00\x00\x00\x01\xff");
+        inbound.push(b"\x00\x00\x00\x00\x01\xff", Waker::wake_by_ref);
         let mut cx = Context::from_waker(Waker::noop());
         let mut next = || Pin::new(&mut messages).poll_next(&mut cx);
         assert!(matches!(next(), Poll::Ready(Some(Ok(text))) if text == "one"));
@@ -177,7 +177,7 @@ mod tests {
         let mut trailers = Metadata::new();
         trailers.insert("x-cost", "3").unwrap();
         inbound.set_trailers(trailers);
-        inbound.end();
+        inbound.end(Waker::wake_by_ref);
         assert_eq!(now(messages.trailers()).unwrap().unwrap().get("x-cost"), Some("3"));
         assert!(now(messages.trailers()).unwrap().is_none());
     }

@@ -325,7 +325,7 @@ impl ClientSession {
             io.wake_after(pump);
         }
         if call.end.is_none() {
-            self.closed_one(io);
+            ClientSession::closed_one(&self.standing, io);
         }
         Some((call.end?, call.trailers))
     }
@@ -359,8 +359,8 @@ impl ClientSession {
 
     /// A stream is free again.
     #[inline]
-    fn closed_one(&mut self, io: &mut Io<'_>) {
-        if let Some(waker) = self.standing.closed() {
+    fn closed_one(standing: &Standing, io: &mut Io<'_>) {
+        if let Some(waker) = standing.closed() {
             io.wake_after(waker);
         }
     }
@@ -434,7 +434,7 @@ impl ClientSession {
                 Err(error) => Some(Cause::from(error)),
             },
             Body::Many { inbound, .. } => {
-                inbound.push(payload);
+                inbound.push(payload, |reader| io.wake_after(reader.clone()));
                 let credit = inbound.take_credit();
                 if credit > 0 {
                     ClientSession::credit(io, call.stream, credit);
@@ -483,10 +483,10 @@ impl ClientSession {
                 End::Lost(_) => ErrorCode::CANCEL,
             });
         }
-        let wakers = conclude(call, end, io.now);
+        let now = io.now;
         // Who waits in line goes first: the caller whose call has ended may have the next one ready.
-        self.closed_one(io);
-        wakers.for_each(|waker| io.wake_after(waker));
+        ClientSession::closed_one(&self.standing, io);
+        conclude(call, end, now, |waker| io.wake_after(waker));
     }
 
     /// Ends the calls whose deadline is over.
@@ -524,21 +524,21 @@ impl ClientSession {
             }
             Next::Dead(after) => {
                 let cause = Cause::KeepaliveTimeout { after };
-                self.standing.lose(cause.clone());
-                self.standing.set_phase(Phase::Closed, |waker| io.wake_after(waker));
-                self.lose_all(&Lost::new(cause), io.now);
+                let now = io.now;
+                self.lose_all(cause, now, |waker| io.wake_after(waker));
                 io.wire.goaway(ErrorCode::NO_ERROR, b"keepalive timeout");
             }
         }
     }
 
-    /// Ends all calls of a connection that is over.
-    fn lose_all(&mut self, lost: &Lost, now: Instant) {
+    /// The connection is over, and all calls with it. Who is to hear of it goes to `woken`.
+    fn lose_all(&mut self, cause: Cause, now: Instant, mut woken: impl FnMut(Waker)) {
+        let lost = Lost::new(cause.clone());
+        self.standing.lose(cause);
+        self.standing.set_phase(Phase::Closed, &mut woken);
         for (_, call) in self.calls.iter_mut() {
             if call.end.is_none() {
-                for waker in conclude(call, lost.clone().into(), now) {
-                    waker.wake();
-                }
+                conclude(call, lost.clone().into(), now, &mut woken);
                 let nobody = self.standing.closed();
                 debug_assert!(nobody.is_none(), "there is no room here any more");
             }
@@ -607,7 +607,7 @@ impl Session for ClientSession {
         self.standing.set_phase(Phase::Leaving, |waker| io.wake_after(waker));
     }
 
-    fn closed(&mut self, reason: &CloseReason) {
+    fn closed(&mut self, reason: &CloseReason, woken: &mut Vec<Waker>) {
         let cause = match reason {
             CloseReason::Protocol(error) => Cause::Protocol { reason: error.to_string().into() },
             CloseReason::Tls(error) => Cause::Tls { reason: error.to_string().into() },
@@ -619,9 +619,7 @@ impl Session for ClientSession {
             ErrorCode::NO_ERROR => cause,
             code => Cause::ConnectionLost { reason: format!("the server went away with {code}").into() },
         };
-        self.standing.lose(cause.clone());
-        self.standing.set_phase(Phase::Closed, Waker::wake);
-        self.lose_all(&Lost::new(cause), corelane_runtime::now());
+        self.lose_all(cause, corelane_runtime::now(), |waker| woken.push(waker));
     }
 }
 
@@ -640,23 +638,27 @@ fn wait(call: &mut Call, cx: &Context<'_>) {
     }
 }
 
-/// Notes how a call ended; gives the tasks that want to know.
+/// Notes how a call ended; the tasks that want to know go to `woken`.
 #[inline]
-fn conclude(call: &mut Call, end: End, now: Instant) -> impl Iterator<Item = Waker> + use<> {
+fn conclude(call: &mut Call, end: End, now: Instant, mut woken: impl FnMut(Waker)) {
     if let Body::Many { inbound, origin } = &call.body {
         inbound.set_trailers(call.trailers.clone());
+        let reader = |waker: &Waker| woken(waker.clone());
         match &end {
-            End::Answered(status) if status.code() == Code::Ok => inbound.end(),
+            End::Answered(status) if status.code() == Code::Ok => inbound.end(reader),
             End::Answered(status) => {
-                inbound.fail(origin.failure(Cause::Server, now).into_status(Some(status.clone())));
+                let status = origin.failure(Cause::Server, now).into_status(Some(status.clone()));
+                inbound.fail(status, reader);
             }
             End::Lost(lost) => {
-                inbound.fail(origin.failure(lost.cause.clone(), now).into_status(lost.status.clone()));
+                let status = origin.failure(lost.cause.clone(), now).into_status(lost.status.clone());
+                inbound.fail(status, reader);
             }
         }
     }
     call.end = Some(end);
-    call.waker.take().into_iter().chain(call.pump.take())
+    call.waker.take().into_iter().for_each(&mut woken);
+    call.pump.take().into_iter().for_each(woken);
 }
 
 /// Whether trailers say OK and nothing else: nearly all do.

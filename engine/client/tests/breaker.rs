@@ -404,11 +404,13 @@ fn an_attempt_that_runs_out_of_time_is_a_failure_too() {
     let target = silent.target.clone();
     on_both(move || {
         let builder = Channel::builder(&target).default_service_config(config);
-        let broken = Broken::new(builder, in_a_row(1));
+        let broken = Broken::new(builder, in_a_row(2));
         async move {
             let caller = broken.caller();
+            // Both attempts.
             let status = say(&caller, "hello").await.unwrap_err();
             assert!(matches!(failure(&status).cause, Cause::Deadline(Place::Attempt)), "{status}");
+            assert_eq!(failure(&status).attempt, 2);
             assert_eq!(broken.changes(), [(Closed, Open, BreakerCause::ConsecutiveFailures)]);
             rejected(&caller).await;
         }

@@ -3,10 +3,11 @@
 
 mod support;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use corelane_call::{Code, Request, Response, Status, stream};
-use corelane_client::{Caller, Cause, Channel};
+use corelane_client::{Caller, Cause, Channel, Place};
 use corelane_policy::config::BalancerConfig;
 use corelane_policy::resilience::Stop;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
@@ -391,6 +392,60 @@ fn a_lost_connection_is_tried_again_where_the_policy_says_so() {
         |caller, attempts| async move {
             assert_eq!(say(&caller, "hello").await.unwrap(), "again");
             assert_eq!(previous(&attempts), numbers([None, Some("1")]));
+        },
+    );
+}
+
+/// A policy that gives each attempt a time of its own, and names no code.
+fn impatient(attempts: u32) -> String {
+    let codes = r#""retryableStatusCodes": ["UNAVAILABLE"]"#;
+    policy(attempts, "0.01s").replace(codes, r#""perAttemptRecvTimeout": "0.02s""#)
+}
+
+#[test]
+fn an_attempt_that_is_not_answered_in_its_own_time_is_tried_again_without_any_code() {
+    let counting = Counting::start(|_, _, _| ());
+    with_peer(
+        &counting,
+        |builder| builder.default_service_config(impatient(3)),
+        |caller, attempts| async move {
+            let words = || Request::new(stream::iter(["a".to_owned()]));
+            let calls: [Pin<Box<dyn Future<Output = Status>>>; 4] = [
+                Box::pin(async { say(&caller, "hello").await.unwrap_err() }),
+                Box::pin(async { caller.client_streaming(JOIN, Text::new(), words()).await.unwrap_err() }),
+                Box::pin(async {
+                    let request = Request::new(String::new());
+                    caller.server_streaming(SPLIT, Text::new(), request).await.unwrap_err()
+                }),
+                Box::pin(async { caller.bidi(CHAT, Text::new(), words()).await.unwrap_err() }),
+            ];
+            for call in calls {
+                let status = call.await;
+                let failure = failure(&status);
+                assert!(matches!(failure.cause, Cause::Deadline(Place::Attempt)), "{status:?}");
+                assert_eq!((status.code(), failure.attempt), (Code::DeadlineExceeded, 3));
+                assert_eq!(failure.stop, Some(Stop::Attempts));
+                until("all attempts", || attempts.lock().unwrap().len() == 3).await;
+                assert_eq!(previous(&attempts), numbers([None, Some("1"), Some("2")]));
+            }
+        },
+    );
+}
+
+#[test]
+fn attempts_that_are_not_answered_in_their_own_time_use_the_servers_retries_up() {
+    let counting = Counting::start(|_, _, _| ());
+    with_peer(
+        &counting,
+        |builder| {
+            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
+            builder.default_service_config(impatient(5).replacen('{', throttling, 1))
+        },
+        |caller, _| async move {
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 2));
+            let status = say(&caller, "hello").await.unwrap_err();
+            assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 1));
         },
     );
 }

@@ -7,6 +7,7 @@ use corelane_wire::connection::{Event, StreamKey};
 use corelane_wire::frame::EndStream;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::task::Waker;
 
 struct Canned;
 
@@ -59,7 +60,7 @@ impl Session for Answers {
     fn timer(&mut self, _io: &mut Io<'_>, _slot: u32) {}
     fn writable(&mut self, _io: &mut Io<'_>, _tag: u32) {}
     fn drain(&mut self, _io: &mut Io<'_>) {}
-    fn closed(&mut self, _reason: &CloseReason) {}
+    fn closed(&mut self, _reason: &CloseReason, _: &mut Vec<Waker>) {}
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ impl Session for Never {
     fn timer(&mut self, _: &mut Io<'_>, _: u32) {}
     fn writable(&mut self, _: &mut Io<'_>, _: u32) {}
     fn drain(&mut self, _: &mut Io<'_>) {}
-    fn closed(&mut self, _: &CloseReason) {}
+    fn closed(&mut self, _: &CloseReason, _: &mut Vec<Waker>) {}
 }
 
 fn launch<F, M>(config: Config, addresses: &[Address], factory: M) -> Result<Handle, StartError>

@@ -13,6 +13,7 @@ mod ending;
 mod running;
 
 use std::rc::Rc;
+use std::task::Waker;
 
 use corelane_call::{GatherError, Gathered, Inbound, Metadata, Peer};
 use corelane_memory::Slab;
@@ -100,7 +101,7 @@ impl Session for ServerSession {
         // `wire` has told the peer. Calls in flight go on, and so do those that are on their way.
     }
 
-    fn closed(&mut self, _reason: &CloseReason) {
+    fn closed(&mut self, _reason: &CloseReason, _: &mut Vec<Waker>) {
         self.abandon();
     }
 }
@@ -173,7 +174,7 @@ impl ServerSession {
             Requests::Many => {
                 let inbound = Rc::new(Inbound::new());
                 if end_stream {
-                    inbound.end();
+                    inbound.end(Waker::wake_by_ref);
                 }
                 self.start(io, index, Body::Stream(inbound));
             }
@@ -224,9 +225,10 @@ impl ServerSession {
             _ => return,
         };
         if let Some(inbound) = call.state.inbound() {
-            inbound.push(payload);
+            // Straight away: whoever reads a handler's requests has no way back to this connection.
+            inbound.push(payload, Waker::wake_by_ref);
             if end_stream {
-                inbound.end();
+                inbound.end(Waker::wake_by_ref);
             }
             // The reader was woken and is polled after the events of this turn; what nobody will read is credited now.
             return reply::credit(io.wire, key, inbound.take_credit());

@@ -51,8 +51,8 @@ fn code(polled: Poll<Result<Option<Vec<u8>>, Status>>) -> Code {
 #[test]
 fn messages_come_in_order_and_then_the_end() {
     let inbound = Inbound::new();
-    inbound.push(&[framed(b"one"), framed(b""), framed(b"three")].concat());
-    inbound.end();
+    inbound.push(&[framed(b"one"), framed(b""), framed(b"three")].concat(), Waker::wake_by_ref);
+    inbound.end(Waker::wake_by_ref);
     assert_eq!(ready(poll(&inbound)).unwrap().unwrap(), b"one");
     assert_eq!(ready(poll(&inbound)).unwrap().unwrap(), b"");
     assert_eq!(ready(poll(&inbound)).unwrap().unwrap(), b"three");
@@ -63,7 +63,7 @@ fn messages_come_in_order_and_then_the_end() {
 #[test]
 fn complete_messages_are_credited_when_they_are_taken() {
     let inbound = Inbound::new();
-    inbound.push(&[framed(b"one"), framed(b"two")].concat());
+    inbound.push(&[framed(b"one"), framed(b"two")].concat(), Waker::wake_by_ref);
     assert_eq!(inbound.take_credit(), 0);
     assert_eq!(inbound.buffered(), 16);
     ready(poll(&inbound)).unwrap();
@@ -78,13 +78,13 @@ fn complete_messages_are_credited_when_they_are_taken() {
 fn an_incomplete_message_is_credited_once_the_reader_waits_for_it() {
     let inbound = Inbound::new();
     let bytes = framed(b"0123456789");
-    inbound.push(&bytes[..7]);
+    inbound.push(&bytes[..7], Waker::wake_by_ref);
     assert_eq!(inbound.take_credit(), 0, "nobody has asked");
     assert!(poll(&inbound).is_pending());
     assert_eq!(inbound.take_credit(), 7);
     assert!(poll(&inbound).is_pending());
     assert_eq!(inbound.take_credit(), 0, "not twice");
-    inbound.push(&[&bytes[7..], &framed(b"next")].concat());
+    inbound.push(&[&bytes[7..], &framed(b"next")].concat(), Waker::wake_by_ref);
     assert_eq!(ready(poll(&inbound)).unwrap().unwrap(), b"0123456789");
     assert_eq!(inbound.take_credit(), 8);
     ready(poll(&inbound)).unwrap();
@@ -104,7 +104,7 @@ fn a_message_larger_than_the_window_arrives() {
         assert!(turns < 1_000, "no progress");
         let chunk: Vec<u8> = left.drain(..window.min(left.len())).collect();
         window -= chunk.len();
-        inbound.push(&chunk);
+        inbound.push(&chunk, Waker::wake_by_ref);
         if let Poll::Ready(message) = poll(&inbound) {
             break message;
         }
@@ -121,21 +121,41 @@ fn a_waiting_reader_is_woken_once_for_each_wait() {
     let waker = Waker::from(counter.clone());
     let inbound = Inbound::new();
     let woken = || counter.0.load(Ordering::Relaxed);
-    inbound.push(&framed(b"early"));
+    inbound.push(&framed(b"early"), Waker::wake_by_ref);
     assert_eq!(woken(), 0);
     assert!(poll_max(&inbound, &waker, 99).is_ready());
     assert!(poll_max(&inbound, &waker, 99).is_pending());
     let clones = Arc::strong_count(&counter);
-    inbound.push(b"\0");
-    inbound.push(b"\0\0\0");
+    inbound.push(b"\0", Waker::wake_by_ref);
+    inbound.push(b"\0\0\0", Waker::wake_by_ref);
     assert_eq!(woken(), 1);
     assert!(poll_max(&inbound, &waker, 99).is_pending());
     assert_eq!(Arc::strong_count(&counter), clones, "the waker is kept, not cloned again");
-    inbound.end();
+    inbound.end(Waker::wake_by_ref);
     assert_eq!(woken(), 2);
-    inbound.end();
+    inbound.end(Waker::wake_by_ref);
     assert_eq!(woken(), 2);
     assert_eq!(code(poll_max(&inbound, &waker, 99)), Code::Internal);
+}
+
+#[test]
+fn whoever_feeds_it_may_wake_the_reader_later_and_once_for_each_wait() {
+    let counter = Arc::new(Counter::default());
+    let waker = Waker::from(counter.clone());
+    let inbound = Inbound::new();
+    let mut later = Vec::new();
+    for status in [None, Some(Status::aborted("gone"))] {
+        assert!(poll_max(&inbound, &waker, 99).is_pending());
+        for _ in 0..2 {
+            match &status {
+                None => inbound.push(b"\0", |waker| later.push(waker.clone())),
+                Some(status) => inbound.fail(status.clone(), |waker| later.push(waker.clone())),
+            }
+        }
+        assert_eq!((later.len(), counter.0.load(Ordering::Relaxed)), (1, 0));
+        assert!(later.remove(0).will_wake(&waker));
+    }
+    assert_eq!(code(poll_max(&inbound, &waker, 99)), Code::Aborted);
 }
 
 #[test]
@@ -144,7 +164,7 @@ fn a_second_task_takes_the_first_ones_place() {
     let inbound = Inbound::new();
     assert!(poll_max(&inbound, &Waker::from(first.clone()), 99).is_pending());
     assert!(poll_max(&inbound, &Waker::from(second.clone()), 99).is_pending());
-    inbound.end();
+    inbound.end(Waker::wake_by_ref);
     assert_eq!(first.0.load(Ordering::Relaxed), 0);
     assert_eq!(second.0.load(Ordering::Relaxed), 1);
 }
@@ -152,10 +172,10 @@ fn a_second_task_takes_the_first_ones_place() {
 #[test]
 fn a_failure_comes_after_the_whole_messages() {
     let inbound = Inbound::new();
-    inbound.push(&framed(b"one"));
-    inbound.push(b"\0\0");
-    inbound.fail(Status::aborted("gone"));
-    inbound.end();
+    inbound.push(&framed(b"one"), Waker::wake_by_ref);
+    inbound.push(b"\0\0", Waker::wake_by_ref);
+    inbound.fail(Status::aborted("gone"), Waker::wake_by_ref);
+    inbound.end(Waker::wake_by_ref);
     assert_eq!(ready(poll(&inbound)).unwrap().unwrap(), b"one");
     assert_eq!(code(poll(&inbound)), Code::Aborted);
     assert_eq!(ready(poll(&inbound)).unwrap(), None, "an error is said once");
@@ -165,8 +185,8 @@ fn a_failure_comes_after_the_whole_messages() {
 #[test]
 fn the_end_inside_a_message_is_internal() {
     let inbound = Inbound::new();
-    inbound.push(&framed(b"message")[..11]);
-    inbound.end();
+    inbound.push(&framed(b"message")[..11], Waker::wake_by_ref);
+    inbound.end(Waker::wake_by_ref);
     let status = ready(poll(&inbound)).unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Internal, "the stream ended inside a message"));
 }
@@ -174,12 +194,12 @@ fn the_end_inside_a_message_is_internal() {
 #[test]
 fn a_message_over_the_limit_is_refused_at_its_prefix() {
     let inbound = Inbound::new();
-    inbound.push(&[0, 0, 1, 0, 0, 9, 9]);
+    inbound.push(&[0, 0, 1, 0, 0, 9, 9], Waker::wake_by_ref);
     let status = ready(poll_max(&inbound, Waker::noop(), 65_535)).unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.message(), "message too large: 65536 bytes, the limit is 65535");
     assert_eq!(inbound.take_credit(), 7);
-    inbound.push(&[0; 100]);
+    inbound.push(&[0; 100], Waker::wake_by_ref);
     assert_eq!((inbound.take_credit(), inbound.buffered()), (100, 0), "the rest is thrown away");
     assert_eq!(ready(poll(&inbound)).unwrap(), None);
 }
@@ -187,28 +207,28 @@ fn a_message_over_the_limit_is_refused_at_its_prefix() {
 #[test]
 fn a_bad_flag_is_internal() {
     let inbound = Inbound::new();
-    inbound.push(&[2, 0, 0, 0, 0]);
+    inbound.push(&[2, 0, 0, 0, 0], Waker::wake_by_ref);
     assert_eq!(code(poll(&inbound)), Code::Internal);
 }
 
 #[test]
 fn a_reader_that_is_gone_costs_no_window() {
     let inbound = Inbound::new();
-    inbound.push(&framed(b"one"));
-    inbound.push(b"\0\0\0");
+    inbound.push(&framed(b"one"), Waker::wake_by_ref);
+    inbound.push(b"\0\0\0", Waker::wake_by_ref);
     ready(poll(&inbound)).unwrap();
     assert!(poll(&inbound).is_pending());
     inbound.abandon();
     assert_eq!(inbound.take_credit(), 11);
-    inbound.push(&[0; 20]);
+    inbound.push(&[0; 20], Waker::wake_by_ref);
     assert_eq!((inbound.take_credit(), inbound.buffered()), (20, 0));
 }
 
 #[test]
 fn the_compressed_flag_can_be_asked_for() {
     let inbound = Rc::new(Inbound::new());
-    inbound.push(&[1, 0, 0, 0, 0]);
-    inbound.push(&framed(b""));
+    inbound.push(&[1, 0, 0, 0, 0], Waker::wake_by_ref);
+    inbound.push(&framed(b""), Waker::wake_by_ref);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(!inbound.last_was_compressed());
     assert!(inbound.poll_message(&mut cx, Encoding::Gzip, 9, |_| Ok(())).is_ready());
@@ -220,7 +240,7 @@ fn the_compressed_flag_can_be_asked_for() {
 #[test]
 fn an_idle_stream_holds_no_buffer() {
     let inbound = Inbound::new();
-    inbound.push(&framed(b"one"));
+    inbound.push(&framed(b"one"), Waker::wake_by_ref);
     ready(poll(&inbound)).unwrap();
     assert!(poll(&inbound).is_pending());
     assert!(inbound.state.borrow().deframer.is_none());
@@ -274,7 +294,7 @@ proptest! {
         for (len, polls) in steps.into_iter().chain([(usize::MAX, 0)]) {
             let (chunk, after) = rest.split_at(len.min(rest.len()));
             rest = after;
-            inbound.push(chunk);
+            inbound.push(chunk, Waker::wake_by_ref);
             model.push(chunk.len());
             for _ in 0..polls {
                 let complete = model.poll();
@@ -285,7 +305,7 @@ proptest! {
             prop_assert_eq!(inbound.take_credit() as usize, model.credit);
             credited += std::mem::take(&mut model.credit);
         }
-        inbound.end();
+        inbound.end(Waker::wake_by_ref);
         for len in &lens[taken..] {
             prop_assert_eq!(ready(poll(&inbound)).unwrap().unwrap().len(), *len);
         }

@@ -12,7 +12,7 @@ use corelane_call::{
 use corelane_memory::Key;
 use corelane_policy::balance::EndpointKey;
 use corelane_policy::resilience::{
-    self, Committed, Decision, PUSHBACK_NAME, Pushback, Reach, RetryState, Stop,
+    self, Committed, Decision, OwnTime, PUSHBACK_NAME, Pushback, Reach, RetryState, Stop,
 };
 use corelane_runtime::{Io, now, sleep_until};
 
@@ -58,7 +58,11 @@ impl Failed {
         let values = self.status.as_ref().map(|status| status.metadata().get_all(PUSHBACK_NAME));
         let pushback = Pushback::of_values(values.into_iter().flatten().map(str::as_bytes));
         let committed = if self.begun == Begun::Yes { Committed::Yes } else { committed };
-        resilience::Failure { code: self.code(), pushback, reach: self.reach, committed }
+        let own_time = match self.failure.cause {
+            Cause::Deadline(Place::Attempt) => OwnTime::Over,
+            _ => OwnTime::Left,
+        };
+        resilience::Failure { code: self.code(), pushback, reach: self.reach, committed, own_time }
     }
 
     #[cold]
@@ -182,8 +186,8 @@ pub(crate) fn ended_behind_head(plan: &Plan, code: Code) {
     }
     let named = plan.retry().map(|policy| policy.retryable);
     let named = named.or_else(|| plan.hedging().map(|policy| policy.non_fatal));
-    let (reach, committed) = (Reach::MaybeExecuted, Committed::Yes);
-    let failure = resilience::Failure { code, pushback: None, reach, committed };
+    let (reach, committed, own_time) = (Reach::MaybeExecuted, Committed::Yes, OwnTime::Left);
+    let failure = resilience::Failure { code, pushback: None, reach, committed, own_time };
     let _ = failure.charge(plan.settings.config.throttle.as_deref(), named.as_ref());
 }
 

@@ -60,9 +60,11 @@ pub struct RetryPolicy {
     pub max_backoff: Duration,
     /// What the back-off is multiplied by after each attempt.
     pub backoff_multiplier: f64,
-    /// Codes after which another attempt is made.
+    /// Codes after which another attempt is made; none are needed beside `per_attempt_recv_timeout`.
     pub retryable: CodeSet,
-    /// How long one attempt may take before it counts as failed with DEADLINE_EXCEEDED (gRFC A6 as amended; not in all stacks).
+    /// How long one attempt may take, with a stream of responses until that begins, before it counts as failed with
+    /// DEADLINE_EXCEEDED. Such an attempt is followed by another whatever codes are `retryable`, as far as the number of attempts, the
+    /// throttle and the call's deadline allow, and counts for the throttle: as C-core has it (gRFC A6 as amended; not in all stacks).
     pub per_attempt_recv_timeout: Option<Duration>,
 }
 

@@ -40,6 +40,15 @@ pub enum Committed {
     Yes,
 }
 
+/// Whether an attempt's own time is over: the policy's `perAttemptRecvTimeout`, which is not the call's deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnTime {
+    /// No, or it had none.
+    Left,
+    /// Yes, and that is why it failed.
+    Over,
+}
+
 /// An attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -51,16 +60,26 @@ pub struct Failure {
     pub reach: Reach,
     /// Whether the call can be begun anew.
     pub committed: Committed,
+    /// Whether it ran out of its own time. A policy that gives it one has such an attempt tried again, and counted for the
+    /// throttle, whatever codes the policy names: no server has said this one. C-core does the same. Copies of a hedged call have
+    /// no time of their own.
+    pub own_time: OwnTime,
 }
 
 impl Failure {
+    /// Whether a policy that names these codes means this failure.
+    pub(crate) fn is_meant_by(&self, named: &CodeSet) -> bool {
+        self.own_time == OwnTime::Over || named.contains(self.code)
+    }
+
     /// Takes a token from `throttle` if it counts, and answers what is left. By gRFC A6 a failure counts if the policy names its
-    /// code or the server asked not to retry. What no server has got counts never: tokens measure how servers do.
+    /// code or the server asked not to retry; so does an attempt that ran out of its own time. What no server has got counts never:
+    /// tokens measure how servers do.
     pub fn charge(&self, throttle: Option<&RetryThrottle>, named: Option<&CodeSet>) -> Budget {
         let Some(throttle) = throttle else { return Budget::Left };
         let was_sent = matches!(self.reach, Reach::Refused | Reach::MaybeExecuted);
-        let is_named = named.is_some_and(|named| named.contains(self.code));
-        if was_sent && (is_named || self.pushback == Some(Pushback::Never)) {
+        let is_meant = named.is_some_and(|named| self.is_meant_by(named));
+        if was_sent && (is_meant || self.pushback == Some(Pushback::Never)) {
             throttle.on_failure()
         } else {
             throttle.budget()
@@ -75,7 +94,7 @@ pub enum Stop {
     NoPolicy,
     /// The response has begun, or a part of the request is gone.
     Committed,
-    /// The policy does not name this code.
+    /// The policy does not name this code, and the attempt had not run out of its own time.
     Code,
     /// The server asked not to.
     Pushback,
@@ -128,7 +147,7 @@ mod tests {
     use super::*;
 
     fn failure(reach: Reach, committed: Committed) -> Failure {
-        Failure { code: Code::Unavailable, pushback: None, reach, committed }
+        Failure { code: Code::Unavailable, pushback: None, reach, committed, own_time: OwnTime::Left }
     }
 
     #[test]

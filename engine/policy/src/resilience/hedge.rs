@@ -175,6 +175,7 @@ impl HedgeState {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::attempt::OwnTime;
     use super::*;
     use crate::config::RetryThrottling;
     use corelane_wire::grpc::Code;
@@ -194,7 +195,8 @@ mod tests {
     }
 
     fn failure(code: Code, pushback: Option<Pushback>) -> Failure {
-        Failure { code, pushback, reach: Reach::MaybeExecuted, committed: Committed::No }
+        let (reach, committed, own_time) = (Reach::MaybeExecuted, Committed::No, OwnTime::Left);
+        Failure { code, pushback, reach, committed, own_time }
     }
 
     fn throttle(tokens: u32) -> RetryThrottle {

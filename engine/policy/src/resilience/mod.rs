@@ -13,7 +13,7 @@ mod retry;
 mod scale;
 mod throttle;
 
-pub use attempt::{ATTEMPTS_MAX, Committed, Failure, PREVIOUS_ATTEMPTS_NAME, Reach, Stop};
+pub use attempt::{ATTEMPTS_MAX, Committed, Failure, OwnTime, PREVIOUS_ATTEMPTS_NAME, Reach, Stop};
 pub use backoff::{Backoff, BackoffConfig, BackoffError};
 pub use breaker::{
     BreakerCause, BreakerChange, BreakerConfig, BreakerError, BreakerFigures, BreakerMode, BreakerState,

@@ -2,8 +2,8 @@
 //!
 //! Does not: send, wait, buffer, or know the deadline: whoever acts on [`Decision::Retry`] compares `after` with what is left.
 //!
-//! Invariant: an attempt that a handler may have seen is repeated only if a policy names its code; attempts that are
-//! counted are at most [`ATTEMPTS_MAX`].
+//! Invariant: an attempt that a handler may have seen is repeated only if a policy names its code, or gave it a time of its own
+//! that is over; attempts that are counted are at most [`ATTEMPTS_MAX`].
 //!
 //! The back-off is the one of the gRFC as amended, "Jitter of plus or minus 0.2": retry n waits
 //! `min(initialBackoff * backoffMultiplier^(n-1), maxBackoff) * random(0.8, 1.2)`, where the first version had
@@ -41,7 +41,7 @@ pub enum Decision {
 ///
 /// ```
 /// use corelane_policy::config::RetryPolicy;
-/// use corelane_policy::resilience::{Committed, Decision, Failure, Reach, RetryState, Stop};
+/// use corelane_policy::resilience::{Committed, Decision, Failure, OwnTime, Reach, RetryState, Stop};
 /// use corelane_wire::grpc::Code;
 /// use std::time::Duration;
 ///
@@ -58,6 +58,7 @@ pub enum Decision {
 ///     pushback: None,
 ///     reach: Reach::MaybeExecuted,
 ///     committed: Committed::No,
+///     own_time: OwnTime::Left,
 /// };
 /// let (mut call, mut rng) = (RetryState::new(), fastrand::Rng::with_seed(1));
 /// assert_eq!(call.previous_attempts(), None);
@@ -129,7 +130,7 @@ impl RetryState {
             return Err(Stop::Pushback);
         }
         let policy = policy.ok_or(Stop::NoPolicy)?;
-        if !policy.retryable.contains(failure.code) {
+        if !failure.is_meant_by(&policy.retryable) {
             return Err(Stop::Code);
         }
         if budget == Budget::Spent {
@@ -157,9 +158,9 @@ impl RetryState {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::attempt::Reach;
+    use super::super::attempt::{OwnTime, Reach};
     use super::*;
-    use crate::config::RetryThrottling;
+    use crate::config::{CodeSet, RetryThrottling};
     use corelane_wire::grpc::Code;
 
     fn policy(max_attempts: u32) -> RetryPolicy {
@@ -174,7 +175,8 @@ mod tests {
     }
 
     fn failure(code: Code) -> Failure {
-        Failure { code, pushback: None, reach: Reach::MaybeExecuted, committed: Committed::No }
+        let (reach, committed, own_time) = (Reach::MaybeExecuted, Committed::No, OwnTime::Left);
+        Failure { code, pushback: None, reach, committed, own_time }
     }
 
     fn throttle(tokens: u32) -> RetryThrottle {
@@ -230,6 +232,47 @@ mod tests {
                 Decision::Fail(Stop::NoPolicy)
             );
         }
+    }
+
+    /// The policy of a service config that sets `perAttemptRecvTimeout` and names no code.
+    fn impatient(max_attempts: u32) -> RetryPolicy {
+        let timeout = Some(Duration::from_millis(20));
+        RetryPolicy { retryable: CodeSet::EMPTY, per_attempt_recv_timeout: timeout, ..policy(max_attempts) }
+    }
+
+    fn too_late() -> Failure {
+        Failure { own_time: OwnTime::Over, ..failure(Code::DeadlineExceeded) }
+    }
+
+    #[test]
+    fn an_attempt_that_ran_out_of_its_own_time_is_retried_whatever_codes_are_named() {
+        for policy in [impatient(3), policy(3)] {
+            let (mut call, mut rng) = (RetryState::new(), Rng::with_seed(0));
+            let mut fail = |failure: &Failure| call.on_attempt_failed(failure, Some(&policy), None, &mut rng);
+            assert_eq!(
+                fail(&failure(Code::DeadlineExceeded)),
+                Decision::Fail(Stop::Code),
+                "the server's own"
+            );
+            assert!((80..=120).contains(&retried(fail(&too_late()))));
+            assert!((160..=240).contains(&retried(fail(&too_late()))));
+            assert_eq!(fail(&too_late()), Decision::Fail(Stop::Attempts));
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_ran_out_of_its_own_time_takes_a_token_and_is_held_back_like_any_other() {
+        let (mut call, mut rng, throttle) = (RetryState::new(), Rng::with_seed(0), throttle(4));
+        let mut fail = |failure: &Failure| {
+            call.on_attempt_failed(failure, Some(&impatient(5)), Some(&throttle), &mut rng)
+        };
+        retried(fail(&too_late()));
+        assert_eq!(throttle.milli_tokens(), 3_000);
+        let committed = Failure { committed: Committed::Yes, ..too_late() };
+        assert_eq!(fail(&committed), Decision::Fail(Stop::Committed));
+        assert_eq!(throttle.milli_tokens(), 2_000);
+        assert_eq!(fail(&too_late()), Decision::Fail(Stop::Throttled));
+        assert_eq!(throttle.milli_tokens(), 1_000);
     }
 
     /// "Every failed RPC will decrement the token_count by 1" (gRFC A6), and it counts as failed by its code: that it cannot be sent

@@ -365,7 +365,7 @@ impl<S: Session> Driver<S> {
     /// The connection is over: the session goes, what is owed is written.
     pub(super) fn close(&mut self, reason: &CloseReason, flush: Duration, linger: Duration) {
         if self.phase == Phase::Open {
-            self.session.closed(reason);
+            self.session.closed(reason, &mut self.woken);
             self.wire.transmit(self.now);
             if self.tls.as_ref().is_some_and(|tls| !tls.is_open()) {
                 // It can never leave.
@@ -378,7 +378,7 @@ impl<S: Session> Driver<S> {
     /// The connection is over and nothing more can be said to the peer.
     fn abort(&mut self, reason: &CloseReason) {
         if self.phase == Phase::Open {
-            self.session.closed(reason);
+            self.session.closed(reason, &mut self.woken);
         }
         self.shut();
     }

@@ -121,11 +121,10 @@ impl Session for Caller {
         *self.log.drained.lock().unwrap() += 1;
     }
 
-    fn closed(&mut self, reason: &CloseReason) {
+    fn closed(&mut self, reason: &CloseReason, woken: &mut Vec<Waker>) {
         self.over = true;
         self.log.closed.lock().unwrap().push(reason.to_string());
-        // Woken at once: a session that hears of its end has no `Io`, and these wakers only schedule.
-        self.slots.iter_mut().filter_map(|slot| slot.waiting.take()).for_each(Waker::wake);
+        woken.extend(self.slots.iter_mut().filter_map(|slot| slot.waiting.take()));
     }
 }
 

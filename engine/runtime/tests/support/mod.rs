@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Whatever hangs fails after this.
@@ -35,7 +35,7 @@ pub struct Log {
     pub spins: AtomicU64,
     pub cancelled: AtomicU64,
     pub workers: Mutex<Vec<usize>>,
-    pub parked: Mutex<Vec<std::task::Waker>>,
+    pub parked: Mutex<Vec<Waker>>,
 }
 
 pub struct Factory {
@@ -223,7 +223,7 @@ async fn foreign(body: Vec<u8>) -> Vec<u8> {
             shared.1.take()
         };
         if let Some(waker) = waker {
-            let waker: std::task::Waker = waker;
+            let waker: Waker = waker;
             waker.wake();
         }
     });
@@ -283,7 +283,7 @@ impl Session for Echo {
         self.log.drained.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn closed(&mut self, reason: &CloseReason) {
+    fn closed(&mut self, reason: &CloseReason, _: &mut Vec<Waker>) {
         self.calls.clear();
         self.log.closed.lock().unwrap().push(reason.to_string());
     }

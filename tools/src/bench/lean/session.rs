@@ -7,6 +7,7 @@
 //! Invariant: a slot is free, or its call is in flight and its stream has its tag.
 
 use std::rc::Rc;
+use std::task::Waker;
 
 use corelane::{Code, Status};
 use corelane_runtime::{CloseReason, Io, Session, clock};
@@ -301,13 +302,13 @@ impl Session for LeanSession {
         self.standing.reach(Phase::Leaving, io);
     }
 
-    fn closed(&mut self, reason: &CloseReason) {
+    fn closed(&mut self, reason: &CloseReason, woken: &mut Vec<Waker>) {
         let (now_ns, text) = (now_ns(), reason.to_string());
         for tag in (0_u32..).take(self.slots.len()) {
             let failure = Failure { code: Code::Unavailable, text: &text };
             self.conclude(tag, now_ns, Err(failure), |_| {});
         }
-        self.standing.close(text);
+        woken.extend(self.standing.close(text));
     }
 }
 

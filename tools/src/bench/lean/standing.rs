@@ -46,12 +46,10 @@ impl Standing {
         }
     }
 
-    /// It is over.
-    pub(super) fn close(&self, reason: String) {
+    /// It is over; gives whoever waits, to be woken when the session is no longer in use.
+    pub(super) fn close(&self, reason: String) -> Option<Waker> {
         *self.reason.borrow_mut() = reason;
-        if let Some(waker) = self.go_on(Phase::Closed) {
-            waker.wake();
-        }
+        self.go_on(Phase::Closed)
     }
 
     fn go_on(&self, phase: Phase) -> Option<Waker> {
