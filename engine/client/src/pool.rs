@@ -574,12 +574,13 @@ impl Pool {
         if self.state.replace(state) == state {
             return;
         }
+        // The picker hears of it before anybody who may look at once: it would send them here again.
+        if let Some(local) = self.local.upgrade() {
+            local.readiness_changed(self.key, state);
+        }
         if state != Readiness::Ready {
             // Those who wait for a stream here look elsewhere.
             self.waiters.call_all();
-        }
-        if let Some(local) = self.local.upgrade() {
-            local.readiness_changed(self.key, state);
         }
     }
 }
