@@ -48,8 +48,8 @@ pub fn give_buffer(mut buffer: Vec<u8>) {
     });
 }
 
-/// An empty field list for the head of the next request, with the storage that an earlier one left if there is any. It
-/// comes back when the [`CallParts`](crate::CallParts) that hold it as metadata are dropped.
+/// An empty field list for the next head, with the storage that an earlier one left if there is any. It comes back when the
+/// [`CallParts`](crate::CallParts) or [`ReplyParts`](crate::ReplyParts) that hold it as metadata are dropped.
 #[inline]
 #[must_use]
 pub fn take_fields() -> Box<FieldList> {

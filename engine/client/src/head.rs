@@ -44,10 +44,14 @@ impl Heads {
             return Ok(Head::RICH);
         }
         let head = read(fields, accept)?;
+        // What is accepted differs from call to call, and so may what a head with an encoding means.
+        let mut encodings = fields.iter().filter(|field| field.known == Name::GrpcEncoding);
+        if encodings.any(|field| field.value != b"identity") {
+            return Ok(head);
+        }
         match head {
             Head::PLAIN => self.plain.insert(block),
             Head::RICH => self.rich.insert(block),
-            // What is accepted differs from call to call.
             _ => {}
         }
         Ok(head)

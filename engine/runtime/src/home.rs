@@ -1,7 +1,8 @@
 //! What other threads may hold of a worker: a mailbox, a bell, and the order to drain.
 //!
 //! Invariant: after [`Home::post`] and [`Home::drain`] the worker will look: either the bell was rung or an earlier ring is
-//! still unread. A full mailbox loses no wake: the waker's own flag stays up, and the worker looks at all flags.
+//! still unread. A full mailbox loses no wake: the worker looks at all flags of calls, and
+//! polls all spawned tasks.
 
 use crate::backend::BellRope;
 use crate::limits::MAILBOX_MESSAGES_MAX;

@@ -63,8 +63,8 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 /// bounds what a loop that spawns and forgets can do.
 pub const SPAWNED_MAX: u32 = 1 << 20;
 
-/// Spawned tasks that are polled before connections have their turn: no fewer than one connection's events can wake in its own.
-pub const TASKS_PER_TURN: u32 = EVENTS_PER_TURN;
+/// Spawned tasks that are polled before everything else has its turn.
+pub const TASKS_PER_TURN: u32 = 512;
 
 /// Output buffers that a worker keeps for reuse.
 pub const OUTPUT_SPARES_MAX: usize = 64;

@@ -175,19 +175,23 @@ impl Crew {
     pub(crate) fn poll(&self, worker: &Worker, cx: &Context<'_>) -> Poll<()> {
         self.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
         self.resting.set(false);
-        for _ in 0..TASKS_PER_TURN {
+        let mut polled = 0;
+        loop {
             let next = self.line.borrow_mut().pop_front();
-            let Some(task) = next else {
-                if worker.is_over() && self.members.borrow().is_empty() {
-                    return Poll::Ready(());
-                }
-                self.resting.set(true);
-                return Poll::Pending;
-            };
+            let Some(task) = next else { break };
             self.poll_one(worker, task);
+            polled += 1;
+            // Once the worker is over all have their last turn, and none comes after that.
+            if polled == TASKS_PER_TURN && !worker.is_over() {
+                // Tasks that wake one another would go on for ever: the connections and the kernel have their turn before the rest.
+                worker.ticker.wake_later(cx.waker().clone());
+                break;
+            }
         }
-        // Connections have their turn before the rest.
-        cx.waker().wake_by_ref();
+        if worker.is_over() && self.members.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        self.resting.set(true);
         Poll::Pending
     }
 

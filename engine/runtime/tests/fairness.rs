@@ -4,10 +4,15 @@
 
 mod support;
 
-use corelane_runtime::{Backend, Handle};
+use corelane_runtime::{Backend, Handle, spawn_local};
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 use support::{Client, Log, eventually, on_both, serve, serve_with};
 
 /// Makes calls and waits for timers on another connection, while something busy goes on.
@@ -48,6 +53,34 @@ fn a_handler_that_wakes_itself_for_ever() {
         hog.open("/hog", b"");
         hog.flush();
         others_are_served(&handle, &log);
+    });
+}
+
+/// Two spawned tasks that do nothing but wake each other.
+fn ping_pong(log: &Arc<Log>) {
+    let wakers: Rc<[RefCell<Option<Waker>>; 2]> = Rc::default();
+    for (own, other) in [(0, 1), (1, 0)] {
+        let (wakers, log) = (wakers.clone(), log.clone());
+        spawn_local(poll_fn(move |cx| {
+            log.spins.fetch_add(1, Ordering::Relaxed);
+            *wakers[own].borrow_mut() = Some(cx.waker().clone());
+            let waker = wakers[other].borrow_mut().take();
+            waker.into_iter().for_each(Waker::wake);
+            Poll::Pending
+        }));
+    }
+}
+
+#[test]
+fn spawned_tasks_that_wake_one_another_for_ever() {
+    on_both(|backend| {
+        let (handle, log) = serve(backend);
+        let pair = log.clone();
+        handle.spawner().submit(0, move || ping_pong(&pair)).unwrap();
+        others_are_served(&handle, &log);
+        // They do not hold up the worker's end either.
+        handle.drain(Duration::from_secs(1));
+        handle.join().unwrap();
     });
 }
 

@@ -9,7 +9,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use corelane_call::{Codec, Request, Response, Status};
+use corelane_call::{Codec, Extensions, Request, Response, Status};
 
 use super::place::{Line, Placed, place_at_once};
 use super::plan::Plan;
@@ -45,6 +45,8 @@ struct Sent<M> {
     placed: Placed,
     plan: Plan,
     message: M,
+    /// They live as long as the call: an interceptor may have put something there that is to end with it.
+    extensions: Extensions,
 }
 
 /// What a call has come to where the short way ends.
@@ -111,8 +113,9 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
     #[inline]
     fn sent(&mut self, plan: Plan, placed: Placed) {
         let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
-        let message = request.into_inner();
-        self.stage = Stage::Sent(Sent { placed, plan, message });
+        let (mut parts, message) = request.into_call();
+        let extensions = std::mem::take(&mut parts.extensions);
+        self.stage = Stage::Sent(Sent { placed, plan, message, extensions });
     }
 
     /// Takes what came of the first attempt; if that is no success, the call goes on.
@@ -136,13 +139,14 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
 
     #[cold]
     fn failed(&mut self, outcome: Outcome) {
-        let Stage::Sent(Sent { placed, plan, message }) = std::mem::replace(&mut self.stage, Stage::Over)
+        let Stage::Sent(Sent { placed, plan, message, extensions }) =
+            std::mem::replace(&mut self.stage, Stage::Over)
         else {
             return;
         };
         if let Err(failed) = check(&plan, outcome, &placed.pool, 1) {
             drop(placed);
-            self.go_long(plan, message, SoFar::Failed(failed));
+            self.go_long(plan, message, extensions, SoFar::Failed(failed));
         }
     }
 
@@ -165,16 +169,18 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
     #[cold]
     fn go_on(&mut self, plan: Plan, so_far: SoFar) {
         let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
-        self.go_long(plan, request.into_inner(), so_far);
+        let (mut parts, message) = request.into_call();
+        self.go_long(plan, message, std::mem::take(&mut parts.extensions), so_far);
     }
 
     #[cold]
-    fn go_long(&mut self, plan: Plan, message: C::Encode, so_far: SoFar) {
+    fn go_long(&mut self, plan: Plan, message: C::Encode, extensions: Extensions, so_far: SoFar) {
         let (caller, method, codec) = (self.caller, self.method, self.codec.clone());
-        self.stage =
-            Stage::Long(Box::pin(
-                async move { caller.ended(method, rest(plan, codec, message, so_far).await) },
-            ));
+        self.stage = Stage::Long(Box::pin(async move {
+            let answer = caller.ended(method, rest(plan, codec, message, so_far).await);
+            drop(extensions);
+            answer
+        }));
     }
 }
 

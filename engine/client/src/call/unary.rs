@@ -1,5 +1,5 @@
-//! One request, one response: attempts one after the other, as retries go. A call whose first attempt is sent and answered at once
-//! does not come here: see `short`.
+//! One request, one response: attempts one after the other, as retries go. A call that is planned and sent at once
+//! comes here when its first attempt has failed: see `short`.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -33,7 +33,7 @@ struct Part {
     frames: u32,
 }
 
-/// A complete header block, decoded into [`Inbound::fields`].
+/// A complete header block, whose fields are [`Inbound::fields`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pub(super) stream: StreamId,

@@ -150,8 +150,8 @@ impl Connection {
         self.inbound.fields()
     }
 
-    /// Puts the fields of the last event in place of those in `list`, whose storage may be used for the next ones. Afterwards
-    /// [`fields`](Self::fields) are no longer those.
+    /// Puts the fields of the last event in place of those in `list`, whose storage may be used for the next ones. What
+    /// [`fields`](Self::fields) are afterwards is not said.
     #[inline]
     pub fn take_fields(&mut self, list: &mut FieldList) {
         self.inbound.take_fields(list);

@@ -25,19 +25,20 @@ const LIST_SIZE_MAX: usize = 2_048;
 /// Of so many blocks that find no room, one replaces another.
 const REPLACE_EVERY: u32 = 32;
 
-/// A header block that has come before, byte for byte, and means the same still. Two that are equal have equal fields.
+/// A header block that has come before, byte for byte, and means the same still. Two of one connection that are equal have equal
+/// fields; of others it says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownBlock {
     /// Where it is kept.
     place: u8,
-    /// Which of all those that were ever kept there.
+    /// Which of all those that its connection has kept.
     number: NonZeroU32,
 }
 
 /// Blocks of one connection of which something was found out, so that it need not be found out again.
 ///
 /// Forgets a block when another is added that has taken its place.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct BlockSet {
     numbers: [Option<NonZeroU32>; BLOCKS_MAX],
 }

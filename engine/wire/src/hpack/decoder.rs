@@ -162,7 +162,7 @@ impl Decoder {
     }
 
     /// The block, if it has come before and still means the same: [`known_fields`](Self::known_fields) has its fields, until the
-    /// next block is looked at.
+    /// next block is looked at, or [`shrink`](Self::shrink) is called.
     #[inline]
     pub(crate) fn known(&mut self, block: &[u8], limits: ListLimits) -> Option<KnownBlock> {
         if self.size_required.is_some() || self.failed.is_some() {
