@@ -288,8 +288,7 @@ impl ChannelBuilder {
         self
     }
 
-    /// The pauses between attempts to connect: 1 s, 1.6 times as long each time, up to 120 s, 20 % jitter, unless it is set. A
-    /// connection that goes within the pause and without an answer is a failed attempt, too; the first one in a row is forgiven.
+    /// The pauses between attempts to connect: 1 s, 1.6 times as long each time, up to 120 s, 20 % jitter, unless it is set.
     pub fn backoff(mut self, config: BackoffConfig) -> Self {
         self.check("backoff", Backoff::new(config).map(|_| ()).map_err(|error| error.to_string()));
         self.options.backoff = config;
@@ -309,7 +308,7 @@ impl ChannelBuilder {
         self
     }
 
-    /// Calls that may wait on one worker: 65,536 unless it is set. One more fails with RESOURCE_EXHAUSTED.
+    /// Calls of this channel that may wait on one worker, whatever they wait for: 65,536 unless it is set. One more fails with RESOURCE_EXHAUSTED.
     pub fn pending_calls_max(mut self, max: usize) -> Self {
         self.options.pending_calls_max = max;
         self

@@ -82,10 +82,6 @@ pub(crate) struct Pool {
     growth: RefCell<Backoff>,
     /// When it may grow again.
     grow_after: Cell<Instant>,
-    /// When a first connection may be dialed again.
-    seek_after: Cell<Instant>,
-    /// The last connection that is gone was of no use, and that was forgiven.
-    forgave: Cell<bool>,
     /// Why the last attempt failed.
     failure: RefCell<Option<Cause>>,
     /// Calls that wait for a stream.
@@ -132,8 +128,6 @@ impl Pool {
             backoff: RefCell::new(backoff()),
             growth: RefCell::new(backoff()),
             grow_after: Cell::new(Instant::from_nanos(0)),
-            seek_after: Cell::new(Instant::from_nanos(0)),
-            forgave: Cell::new(false),
             failure: RefCell::default(),
             waiters: Waiters::new(local.pending.clone()),
             guards: Guards::default(),
@@ -186,7 +180,7 @@ impl Pool {
         mut open: impl FnMut(&ClientLink) -> Result<T, Unopened>,
     ) -> Taken<T> {
         let mut full = false;
-        if queued == Turn::Newcomer && !self.waiters.is_deserted() {
+        if queued == Turn::Newcomer && !self.waiters.is_empty() {
             full = true;
         } else {
             let count = self.links.borrow().len();
@@ -274,15 +268,10 @@ impl Pool {
         }
     }
 
-    /// Begins to look for a first connection, with a pause if the last one was of no use.
+    /// Begins to look for a first connection.
     fn seek(self: &Rc<Self>) -> Order {
         let order = Order::first(self);
-        if now() < self.seek_after.get() {
-            order.end(self);
-            self.set_state(Readiness::TransientFailure);
-        } else {
-            self.set_state(Readiness::Connecting);
-        }
+        self.set_state(Readiness::Connecting);
         order
     }
 
@@ -297,12 +286,6 @@ impl Pool {
     /// The life of a connection from its first attempt on. Where there is none, attempts go on, with pauses between them, until there
     /// is; one more is only tried once.
     async fn carry_out(order: Order) {
-        let after = |pool: Rc<Pool>| order.seeks(&pool).then(|| pool.seek_after.get());
-        if let Some(after) = order.wanted().and_then(after).filter(|after| now() < *after)
-            && !Pool::resumes(&order, after).await
-        {
-            return;
-        }
         loop {
             let began = now();
             if let Some(made) = Pool::dial_once(&order).await {
@@ -315,18 +298,10 @@ impl Pool {
             }
             let Some(retry_at) = pool.attempt_failed(began) else { return };
             drop(pool);
-            if !Pool::resumes(&order, retry_at).await {
-                return;
-            }
+            sleep_until(retry_at).await;
+            let Some(pool) = order.wanted().filter(|pool| order.seeks(pool)) else { return };
+            order.begin(&pool);
         }
-    }
-
-    /// Whether a search goes on after its pause.
-    async fn resumes(order: &Order, after: Instant) -> bool {
-        sleep_until(after).await;
-        let Some(pool) = order.wanted().filter(|pool| order.seeks(pool)) else { return false };
-        order.begin(&pool);
-        true
     }
 
     /// Notes that the attempt begun then has failed; says when the next may be.
@@ -335,25 +310,7 @@ impl Pool {
         let pause = self.backoff.borrow_mut().next(&mut local.rng.borrow_mut());
         self.set_state(Readiness::TransientFailure);
         local.shared.resolve();
-        Some(began + pause)
-    }
-
-    /// Until when the pool pauses after a connection that is gone, if it does. The document begins anew with the pauses as soon as
-    /// the server's SETTINGS are there (connection-backoff.md), and a peer that sends them and leaves would be dialed without
-    /// end. Here the connection must have been of use: it has answered a call, or outlived the pause that a failed attempt would
-    /// have been followed by. One that was not is forgiven, as a server that restarts says goodbye to whoever has just come.
-    fn pause_after(&self, gone: &Standing, local: &Local) -> Option<Instant> {
-        if gone.is_dismissed() {
-            return None;
-        }
-        let mut backoff = self.backoff.borrow_mut();
-        let until = gone.since() + backoff.next(&mut local.rng.borrow_mut());
-        if gone.has_answered() || now() >= until {
-            backoff.reset();
-            self.forgave.set(false);
-            return None;
-        }
-        self.forgave.replace(true).then_some(until)
+        Some((began + pause).max(now()))
     }
 
     /// After an attempt at one more connection, begun then, that has failed: growth pauses, and nothing else. Who still waits in
@@ -366,15 +323,10 @@ impl Pool {
         pool.grow_after.set(until);
         drop((pool, local));
         sleep_until(until).await;
-        if let Some(pool) = order.wanted() {
-            pool.grow_for_line();
-        }
-    }
-
-    /// One more connection, if calls wait behind those that there are.
-    fn grow_for_line(self: &Rc<Self>) {
-        if !self.links.borrow().is_empty() && !self.waiters.is_empty() {
-            self.grow();
+        if let Some(pool) = order.wanted()
+            && !pool.waiters.is_empty()
+        {
+            pool.grow();
         }
     }
 
@@ -448,13 +400,7 @@ impl Pool {
             Some(service) => Pool::watch_health(&weak, &made, &shared, service).await,
         };
         let Some(pool) = weak.upgrade() else { return close(&made) };
-        if let Some(until) = pool.remove(&made, phase) {
-            drop(pool);
-            sleep_until(until).await;
-            if let Some(pool) = weak.upgrade() {
-                pool.grow_for_line();
-            }
-        }
+        pool.remove(&made, phase);
     }
 
     /// As `watch`, for an endpoint that is asked whether it serves (gRFC A17): calls go there while it says so.
@@ -494,6 +440,7 @@ impl Pool {
         if self.links.borrow().iter().any(|pooled| Rc::ptr_eq(&pooled.standing, &made.standing)) {
             return;
         }
+        self.backoff.borrow_mut().reset();
         self.growth.borrow_mut().reset();
         self.grow_after.set(Instant::from_nanos(0));
         *self.failure.borrow_mut() = None;
@@ -506,12 +453,11 @@ impl Pool {
         standing.room(room, std::task::Waker::wake);
     }
 
-    /// Takes note of a connection that is over; says until when growth pauses for it, if it does.
-    fn remove(self: &Rc<Self>, gone: &Pooled, phase: Phase) -> Option<Instant> {
+    fn remove(self: &Rc<Self>, gone: &Pooled, phase: Phase) {
         for list in [&self.links, &self.watched] {
             list.borrow_mut().retain(|pooled| !Rc::ptr_eq(&pooled.standing, &gone.standing));
         }
-        let local = self.local.upgrade()?;
+        let Some(local) = self.local.upgrade() else { return };
         if let Some(time) = gone.standing.pinged_too_often() {
             local.shared.ping_less(time);
         }
@@ -519,19 +465,16 @@ impl Pool {
             tracing::debug!(endpoint = %self.name, ?phase, %cause, "a connection is gone");
             *self.failure.borrow_mut() = Some(cause);
         }
-        let pause = self.pause_after(&gone.standing, &local);
-        if !self.links.borrow().is_empty() {
-            self.grow_after.set(self.grow_after.get().max(pause.unwrap_or_default()));
-            self.grow_for_line();
-            return pause;
-        }
-        if self.seeking.get().is_none() && self.state.get() != Readiness::Idle {
-            self.seek_after.set(pause.unwrap_or_default());
+        if self.links.borrow().is_empty()
+            && self.seeking.get().is_none()
+            && self.state.get() != Readiness::Idle
+        {
             // Those who wait in line look elsewhere, and connect if there is nothing else.
             self.set_state(Readiness::Idle);
             local.shared.resolve();
+        } else if !self.waiters.is_empty() {
+            self.grow();
         }
-        None
     }
 
     /// Closes connections that were idle for long, down to the minimum.
@@ -560,7 +503,6 @@ impl Pool {
     pub(crate) fn rest(&self) {
         self.plan.set(self.plan.get() + 1);
         self.seeking.set(None);
-        self.seek_after.set(Instant::default());
         self.links.borrow_mut().clear();
         let watched = self.watched.borrow().clone();
         watched.iter().for_each(close);
@@ -594,7 +536,6 @@ pub(crate) enum Turn {
 
 /// No further calls; those in flight end in their own time.
 fn close(pooled: &Pooled) {
-    pooled.standing.dismiss();
     pooled.link.with(|_, io| {
         pooled.standing.set_phase(Phase::Leaving, |waker| io.wake_after(waker));
         io.wire.drain(io.now);

@@ -373,7 +373,6 @@ impl ClientSession {
         if too_large {
             return self.fail(io, key, Cause::HeadersTooLarge);
         }
-        self.standing.answered();
         let head = match self.heads.read(io.wire.known_block(), io.wire.fields(), call.accept) {
             Ok(head) => head,
             Err(cause) => return self.fail(io, key, cause),

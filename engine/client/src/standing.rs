@@ -37,12 +37,6 @@ pub(crate) struct Standing {
     allowed: Cell<usize>,
     /// When the last of them ended.
     idle_since: Cell<Instant>,
-    /// When it was made.
-    since: Instant,
-    /// The server has answered a call.
-    answered: Cell<bool>,
-    /// We have closed it.
-    dismissed: Cell<bool>,
     /// The code of the server's GOAWAY.
     goaway: Cell<ErrorCode>,
     pinged_too_much: Cell<bool>,
@@ -58,16 +52,12 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(waiters: Rc<Waiters>, keepalive: Duration) -> Rc<Standing> {
-        let now = corelane_runtime::now();
         Rc::new(Standing {
             phase: Cell::new(Phase::Greeting),
             calls: Cell::new(0),
             asides: Cell::new(0),
             allowed: Cell::new(usize::MAX),
-            idle_since: Cell::new(now),
-            since: now,
-            answered: Cell::new(false),
-            dismissed: Cell::new(false),
+            idle_since: Cell::new(corelane_runtime::now()),
             goaway: Cell::new(ErrorCode::NO_ERROR),
             pinged_too_much: Cell::new(false),
             keepalive,
@@ -126,30 +116,6 @@ impl Standing {
     #[inline]
     pub(crate) fn opened(&self) {
         self.calls.set(self.calls.get() + 1);
-    }
-
-    /// The server has begun to answer a call.
-    #[inline]
-    pub(crate) fn answered(&self) {
-        self.answered.set(true);
-    }
-
-    pub(crate) fn has_answered(&self) -> bool {
-        self.answered.get()
-    }
-
-    /// When the connection was made.
-    pub(crate) fn since(&self) -> Instant {
-        self.since
-    }
-
-    /// Notes that it is our wish that the connection ends.
-    pub(crate) fn dismiss(&self) {
-        self.dismissed.set(true);
-    }
-
-    pub(crate) fn is_dismissed(&self) -> bool {
-        self.dismissed.get()
     }
 
     pub(crate) fn set_allowed(&self, streams: usize) {

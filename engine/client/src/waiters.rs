@@ -15,9 +15,7 @@ pub(crate) struct Waiters {
     queue: RefCell<VecDeque<Rc<Ticket>>>,
     /// Of them, those that still wait.
     waiting: Cell<usize>,
-    /// Those that wait, and those that were called and have not come yet.
-    present: Cell<usize>,
-    /// As `present`, in all lines of the channel together.
+    /// Those that wait, and those that were called and have not come yet, in all lines of the channel together.
     pending: Rc<Cell<usize>>,
     /// The next one's.
     number: Cell<Number>,
@@ -56,12 +54,6 @@ impl Waiters {
         self.waiting.get() == 0
     }
 
-    /// Whether nobody waits, and nobody has been called who has not come yet: who overtakes those would take what they come for.
-    #[inline]
-    pub(crate) fn is_deserted(&self) -> bool {
-        self.present.get() == 0
-    }
-
     /// How many wait in all lines of the channel, those included that were called and have not come yet.
     pub(crate) fn pending(&self) -> usize {
         self.pending.get()
@@ -86,7 +78,6 @@ impl Waiters {
         queue.insert(place, ticket.clone());
         drop(queue);
         self.waiting.set(self.waiting.get() + 1);
-        self.present.set(self.present.get() + 1);
         self.pending.set(self.pending.get() + 1);
         Wait { waiters: self.clone(), ticket }
     }
@@ -116,9 +107,8 @@ impl Waiters {
         }
     }
 
-    /// One that was present has come, or left.
+    /// One that was called has come, or one has left.
     fn is_gone(&self) {
-        self.present.set(self.present.get() - 1);
         self.pending.set(self.pending.get() - 1);
     }
 
@@ -239,12 +229,12 @@ mod tests {
         let (waiters, others) = (Waiters::new(pending.clone()), Waiters::new(pending.clone()));
         let (mut comes, leaves, _waits) = (waiters.join(), waiters.join(), others.join());
         waiters.call_all();
-        assert_eq!((waiters.len(), waiters.is_deserted(), pending.get()), (0, false, 3));
+        assert_eq!((waiters.len(), pending.get()), (0, 3));
         assert!(is_called(&mut comes) && is_called(&mut comes));
         drop(comes);
-        assert_eq!((waiters.is_deserted(), pending.get()), (false, 2));
+        assert_eq!(pending.get(), 2);
         drop(leaves);
-        assert_eq!((waiters.is_deserted(), pending.get()), (true, 1));
+        assert_eq!(pending.get(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use corelane_client::{
 use corelane_policy::config::BalancerConfig;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer, Wire};
-use support::{both, caller_with, failure, on_both, received, run, say, short_backoff, soon, told, until};
+use support::{both, caller_with, failure, on_both, received, run, say, soon, told, until};
 
 /// Asks after 10 ms of silence, and waits for 30.
 fn asking(target: &str, while_idle: WhileIdle) -> ChannelBuilder {
@@ -140,9 +140,8 @@ fn a_server_that_is_asked_too_often_is_asked_half_as_often() {
     let target = peer.target.clone();
     on_both(move || {
         let second = Duration::from_secs(1);
-        let builder = Channel::builder(&target).keepalive_unbounded(KeepaliveConfig::new(second));
-        // It does nothing but complain, so connecting anew takes a pause.
-        let shared = builder.backoff(short_backoff()).wait_for_ready().build().unwrap();
+        let shared =
+            Channel::builder(&target).keepalive_unbounded(KeepaliveConfig::new(second)).build().unwrap();
         let caller = Caller::new(shared.local());
         async move {
             for complaint in 0..3 {

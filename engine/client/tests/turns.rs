@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use corelane_client::{Caller, Cause, Channel, ConnectivityState, PoolFigures};
+use corelane_client::{Caller, Cause, Channel, PoolFigures};
 use corelane_policy::config::BalancerConfig;
 use corelane_policy::resilience::BackoffConfig;
 use corelane_runtime::spawn_local;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer, Wire};
-use support::{Running, begin, beside, caller_with, failure, on_both, run, say, short_backoff, soon, until};
+use support::{Running, begin, beside, caller_with, failure, on_both, run, say, soon, until};
 
 #[test]
 fn calls_in_line_at_several_endpoints_all_get_their_turn() {
@@ -53,9 +53,10 @@ fn growth_that_fails_pauses_before_it_is_tried_again() {
             wire.answer(call.stream, "here");
         }
     });
+    let pause = BackoffConfig { initial: Duration::from_secs(100), ..BackoffConfig::default() };
     let target = peer.target.clone();
     run(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 4).backoff(long_backoff()));
+        let caller = caller_with(Channel::builder(&target).connections(1, 4).backoff(pause));
         async move {
             let two = || async {
                 let (one, other) = (say(&caller, "one"), say(&caller, "other"));
@@ -177,34 +178,6 @@ fn a_call_whose_turn_comes_to_nothing_keeps_its_place() {
 }
 
 #[test]
-fn nobody_takes_the_stream_of_a_call_that_is_on_its_way_to_it() {
-    let noted = Order::default();
-    let notes = noted.clone();
-    let peer = Peer::start(move |wire| {
-        wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
-        // The first call is never answered.
-        let _ = wire.call();
-        note_all(wire, &notes);
-    });
-    let target = peer.target.clone();
-    run(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 1));
-        async move {
-            caller.channel().ready().await.unwrap();
-            let first = begin(say(&caller, "first")).await;
-            let left = Rc::new(Cell::new(0));
-            call(&caller, "patient", &left);
-            until("the line", || figures(&caller).waiting == 1).await;
-            // Whoever waits is called, and comes when it is polled.
-            drop(first);
-            say(&caller, "hasty").await.unwrap();
-            until("all calls", || left.get() == 0).await;
-        }
-    });
-    assert_eq!(*noted.lock().unwrap(), ["patient", "hasty"]);
-}
-
-#[test]
 fn the_lines_of_all_endpoints_have_one_end() {
     let servers = [Running::narrow(1), Running::narrow(1)];
     let target = format!("static:///{},{}", servers[0].address(), servers[1].address());
@@ -223,103 +196,6 @@ fn the_lines_of_all_endpoints_have_one_end() {
             let other = caller.clone();
             let status = soon(async move { say(&other, "hello").await }).await.unwrap_err();
             assert!(matches!(failure(&status).cause, Cause::QueueFull { max: 2 }), "{status}");
-        }
-    });
-}
-
-/// Pauses longer than any test.
-fn long_backoff() -> BackoffConfig {
-    BackoffConfig { initial: Duration::from_secs(100), ..BackoffConfig::default() }
-}
-
-#[test]
-fn a_peer_that_greets_and_leaves_is_given_a_pause() {
-    let peer = Peer::start(|wire| wire.greet(&[]));
-    let target = peer.target.clone();
-    run(move || {
-        let builder = Channel::builder(&target).balancer(BalancerConfig::RoundRobin);
-        let caller = caller_with(builder.backoff(long_backoff()));
-        async move {
-            caller.channel().wake();
-            let state = || caller.channel().state();
-            until("the pause", || state() == ConnectivityState::TransientFailure).await;
-            let status = say(&caller, "hello").await.unwrap_err();
-            assert!(matches!(failure(&status).cause, Cause::ConnectionLost { .. }), "{status}");
-            assert_eq!((figures(&caller).opened, figures(&caller).failed), (2, 0));
-        }
-    });
-    assert_eq!(peer.connections(), 2);
-}
-
-#[test]
-fn a_peer_that_greets_and_leaves_is_tried_again_until_it_stays() {
-    let peer = Peer::start(|wire| {
-        wire.greet(&[]);
-        if wire.number >= 5 {
-            wire.answer_all("stays");
-        }
-    });
-    let target = peer.target.clone();
-    run(move || {
-        let builder = Channel::builder(&target).balancer(BalancerConfig::RoundRobin);
-        let caller = caller_with(builder.backoff(short_backoff()));
-        async move {
-            caller.channel().wake();
-            until("the connection that stays", || figures(&caller).opened == 6).await;
-            assert_eq!(say(&caller, "hello").await.unwrap(), "stays");
-        }
-    });
-}
-
-#[test]
-fn a_peer_that_has_answered_is_connected_again_at_once() {
-    let peer = Peer::start(|wire| {
-        wire.greet(&[]);
-        let Some(call) = wire.call() else { return };
-        wire.answer(call.stream, "once");
-    });
-    let target = peer.target.clone();
-    run(move || {
-        let builder = Channel::builder(&target).balancer(BalancerConfig::RoundRobin);
-        let caller = caller_with(builder.backoff(long_backoff()));
-        async move {
-            caller.channel().ready().await.unwrap();
-            for connection in 1..6 {
-                until("the next connection", || figures(&caller).opened == connection).await;
-                assert_eq!(say(&caller, "hello").await.unwrap(), "once");
-            }
-        }
-    });
-}
-
-#[test]
-fn growth_to_a_peer_that_greets_and_leaves_pauses_and_goes_on() {
-    let peer = Peer::start(|wire| {
-        wire.greet(&[(MAX_CONCURRENT_STREAMS, 1)]);
-        match wire.number {
-            // The first connection's only stream stays in use.
-            0 => while wire.call().is_some() {},
-            1..5 => {}
-            _ => wire.answer_all("stays"),
-        }
-    });
-    let target = peer.target.clone();
-    run(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 2).backoff(short_backoff()));
-        async move {
-            caller.channel().ready().await.unwrap();
-            let endless = begin(say(&caller, "endless")).await;
-            let other = caller.clone();
-            let patient = async move {
-                loop {
-                    // A connection that goes may take a call with it.
-                    if let Ok(text) = say(&other, "hello").await {
-                        return text;
-                    }
-                }
-            };
-            assert_eq!(soon(patient).await, "stays");
-            drop(endless);
         }
     });
 }

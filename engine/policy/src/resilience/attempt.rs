@@ -17,10 +17,10 @@ pub const ATTEMPTS_MAX: u32 = 5;
 /// The name of the metadata that says how many attempts went before this one.
 pub const PREVIOUS_ATTEMPTS_NAME: &str = "grpc-previous-rpc-attempts";
 
-/// How far an attempt came, in the words of gRFC A6, "Transparent Retries".
+/// How far an attempt came: the first three in the words of gRFC A6, "Transparent Retries".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// No byte of it left: no connection, or one that broke or began to drain before HEADERS were written.
+    /// No byte of it left, as its connection broke or began to drain before HEADERS were written.
     NeverSent,
     /// It left, and the server says that it did nothing with it: `REFUSED_STREAM`, or a GOAWAY below its stream.
     Refused,
