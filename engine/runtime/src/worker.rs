@@ -54,26 +54,24 @@ pub(crate) fn now() -> Option<Instant> {
 
 /// Delivers a wake if this thread is the worker `home`; says whether it was.
 pub(crate) fn wake_here(home: u64, connection: Key, slot: u32) -> bool {
+    deliver(home, |worker| worker.wake(connection, slot))
+}
+
+/// Delivers a spawned task's wake if this thread is the worker `home`; says whether it was.
+pub(crate) fn wake_task_here(home: u64, task: Key) -> bool {
+    deliver(home, |worker| worker.crew.wake(task))
+}
+
+#[inline]
+fn deliver(home: u64, wake: impl FnOnce(&Worker)) -> bool {
     let delivered = CURRENT.try_with(|current| match &*current.borrow() {
         Some(worker) if worker.home.id == home => {
-            worker.wake(connection, slot);
+            wake(worker);
             true
         }
         _ => false,
     });
     // Without thread-locals the thread is ending, so it is nobody's worker any more.
-    delivered.unwrap_or(false)
-}
-
-/// Delivers a spawned task's wake if this thread is the worker `home`; says whether it was.
-pub(crate) fn wake_task_here(home: u64, task: Key) -> bool {
-    let delivered = CURRENT.try_with(|current| match &*current.borrow() {
-        Some(worker) if worker.home.id == home => {
-            worker.crew.wake(task);
-            true
-        }
-        _ => false,
-    });
     delivered.unwrap_or(false)
 }
 
