@@ -54,11 +54,7 @@ pub(crate) async fn fetch<C: Codec>(
     codec: &C,
     message: &C::Encode,
 ) -> Result<Got, Status> {
-    race(plan, policy, None, async |copy| {
-        let Attempt { number, previous, avoid, used } = copy;
-        unary::attempt(plan, codec, message, number, previous, avoid, used).await
-    })
-    .await
+    race(plan, policy, None, async |copy| unary::attempt(plan, codec, message, copy).await).await
 }
 
 /// Makes a call whose copies `attempt` makes. A stream of requests comes from `feed`.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use corelane_call::compression::Compression;
 use corelane_call::{CallParts, Encoding, Metadata, Status};
-use corelane_policy::config::{HedgingPolicy, MethodConfig, RetryPolicy};
+use corelane_policy::config::{HedgingPolicy, RetryPolicy};
 use corelane_policy::resilience::PREVIOUS_ATTEMPTS_NAME;
 use corelane_wire::grpc::timeout;
 use corelane_wire::hpack::Template;
 use corelane_wire::{FieldList, Instant, Name};
 
+use super::cached::Cache;
 use super::place::join;
 use crate::caller::CallerOptions;
 use crate::error::Failure;
@@ -186,12 +187,15 @@ impl Plan {
     /// Whether it is one attempt after the other, each with all the time of the call, and nothing is kept of its answer.
     #[inline]
     pub(crate) fn is_simple(&self) -> bool {
-        let waits_for_all = |method: &MethodConfig| {
-            method.hedging.is_none()
-                && method.retry.as_ref().is_none_or(|retry| retry.per_attempt_recv_timeout.is_none())
-        };
-        self.settings.method.as_deref().is_none_or(waits_for_all)
-            && (self.local.cache.is_none() || self.idempotency() != Idempotency::NoSideEffects)
+        self.hedging().is_none()
+            && self.retry().is_none_or(|retry| retry.per_attempt_recv_timeout.is_none())
+            && self.cache().is_none()
+    }
+
+    /// Where its answer is kept, if it is.
+    #[inline]
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.local.cache.as_ref().filter(|_| self.idempotency() == Idempotency::NoSideEffects)
     }
 
     /// When the attempt that begins now is given up, if before the call.

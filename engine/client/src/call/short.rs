@@ -110,11 +110,17 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
         None
     }
 
+    /// Takes what is left of a request whose call has a plan.
+    #[inline]
+    fn request(&mut self) -> Option<(C::Encode, Extensions)> {
+        let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return None };
+        let (mut parts, message) = request.into_call();
+        Some((message, std::mem::take(&mut parts.extensions)))
+    }
+
     #[inline]
     fn sent(&mut self, plan: Plan, placed: Placed) {
-        let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
-        let (mut parts, message) = request.into_call();
-        let extensions = std::mem::take(&mut parts.extensions);
+        let Some((message, extensions)) = self.request() else { return };
         self.stage = Stage::Sent(Sent { placed, plan, message, extensions });
     }
 
@@ -168,9 +174,8 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
     /// The long way of a call that has a plan, and is new otherwise.
     #[cold]
     fn go_on(&mut self, plan: Plan, so_far: SoFar) {
-        let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
-        let (mut parts, message) = request.into_call();
-        self.go_long(plan, message, std::mem::take(&mut parts.extensions), so_far);
+        let Some((message, extensions)) = self.request() else { return };
+        self.go_long(plan, message, extensions, so_far);
     }
 
     #[cold]

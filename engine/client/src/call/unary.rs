@@ -1,7 +1,6 @@
 //! One request, one response: attempts one after the other, as retries go. A call that is planned and sent at once
 //! comes here when its first attempt has failed: see `short`.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
@@ -16,6 +15,7 @@ use corelane_policy::resilience::{
 };
 use corelane_runtime::{Io, now, sleep_until};
 
+use super::hedged::Attempt;
 use super::place::{Placed, place_at_once};
 use super::plan::Plan;
 use super::{cached, hedged};
@@ -24,7 +24,7 @@ use crate::error::Failure;
 use crate::pool::Pool;
 use crate::session::{ClientSession, Opening, Unopened};
 use crate::time::by;
-use crate::{Cause, Idempotency, Place};
+use crate::{Cause, Place};
 
 /// An attempt that failed: what the caller would hear, and what a policy needs to know.
 pub(crate) struct Failed {
@@ -87,9 +87,7 @@ pub(crate) async fn unary<C: Codec>(
     codec: &C,
     message: &C::Encode,
 ) -> Result<Response<C::Decode>, Status> {
-    if let Some(cache) =
-        plan.local.cache.as_ref().filter(|_| plan.idempotency() == Idempotency::NoSideEffects)
-    {
+    if let Some(cache) = plan.cache() {
         return Box::pin(cached::unary(plan, cache, codec, message)).await;
     }
     let got = fetch(plan, codec, message).await?;
@@ -104,7 +102,8 @@ pub(crate) async fn fetch<C: Codec>(plan: &Plan, codec: &C, message: &C::Encode)
         succeeded(plan);
         return Ok(got);
     }
-    let first = attempt(plan, codec, message, 1, None, &[], None).await;
+    let first =
+        attempt(plan, codec, message, Attempt { number: 1, previous: None, avoid: &[], used: None }).await;
     retrying(plan, codec, message, first).await
 }
 
@@ -126,8 +125,8 @@ pub(super) async fn retrying<C: Codec>(
             Err(failed) => failed,
         };
         until_next(plan, &mut retries, &mut avoid, failed, Committed::No).await?;
-        let previous = retries.previous_attempts();
-        last = attempt(plan, codec, message, retries.attempts(), previous, &avoid, None).await;
+        let (number, previous) = (retries.attempts(), retries.previous_attempts());
+        last = attempt(plan, codec, message, Attempt { number, previous, avoid: &avoid, used: None }).await;
     }
 }
 
@@ -191,16 +190,14 @@ pub(crate) fn ended_behind_head(plan: &Plan, code: Code) {
     let _ = failure.charge(plan.settings.config.throttle.as_deref(), named.as_ref());
 }
 
-/// One attempt; where it was placed is noted in `used`.
-pub(crate) async fn attempt<C: Codec>(
+/// One attempt.
+pub(super) async fn attempt<C: Codec>(
     plan: &Plan,
     codec: &C,
     message: &C::Encode,
-    number: u32,
-    previous: Option<&str>,
-    avoid: &[EndpointKey],
-    used: Option<&RefCell<Vec<EndpointKey>>>,
+    attempt: Attempt<'_>,
 ) -> Result<Got, Failed> {
+    let Attempt { number, previous, avoid, .. } = attempt;
     let mut encoded = Ok(());
     let mut open = opener(plan, codec, message, previous, &mut encoded);
     let placed = match place_at_once(plan, number, avoid, &mut open) {
@@ -210,9 +207,7 @@ pub(crate) async fn attempt<C: Codec>(
     };
     drop(open);
     let placed = placed.map_err(|failure| Failed::here(failure, None))?;
-    if let Some(used) = used {
-        used.borrow_mut().push(placed.pool.key);
-    }
+    attempt.note(placed.pool.key);
     answer(plan, placed, encoded, number).await
 }
 
