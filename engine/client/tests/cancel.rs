@@ -17,8 +17,8 @@ use corelane_wire::frame::ErrorCode;
 use support::counting::{Counting, resets, with_peer};
 use support::peer::{Peer, message};
 use support::{
-    CHAT, ECHO, JOIN, Running, SPLIT, Seen, Text, begin, beside, caller, caller_with, failure, on_both, say,
-    told, until,
+    CHAT, ECHO, JOIN, Running, SPLIT, Seen, Text, begin, beside, caller, caller_with, failure, on_both,
+    on_one_stream, say, told, until,
 };
 
 /// Polls `call` until `holds`, and drops it then.
@@ -285,18 +285,12 @@ fn a_deadline_that_is_over_before_the_name_is_resolved() {
 
 #[test]
 fn a_deadline_that_is_over_in_line_for_a_stream() {
-    let server = Running::narrow(1);
-    let target = server.target.clone();
-    on_both(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 1));
-        async move {
-            caller.channel().ready().await.unwrap();
-            let _hangs = begin(say(&caller, "hang")).await;
-            let (code, text, cause) = hurried(&caller, "hello").await;
-            assert_eq!(code, Code::DeadlineExceeded, "{text}");
-            assert!(matches!(cause, Cause::Deadline(Place::Queue)), "{text}");
-            assert!(text.contains("while it waited for a free stream"), "{text}");
-        }
+    on_one_stream(|caller| async move {
+        let _hangs = begin(say(&caller, "hang")).await;
+        let (code, text, cause) = hurried(&caller, "hello").await;
+        assert_eq!(code, Code::DeadlineExceeded, "{text}");
+        assert!(matches!(cause, Cause::Deadline(Place::Queue)), "{text}");
+        assert!(text.contains("while it waited for a free stream"), "{text}");
     });
 }
 

@@ -14,7 +14,7 @@ use corelane_wire::frame::ErrorCode;
 use support::counting::{Counting, numbers, previous, resets, with_peer};
 use support::hedging::{NEVER, policy};
 use support::peer::Peer;
-use support::{ECHO, Running, Text, begin, beside, caller_with, failure, on_both, say, until};
+use support::{ECHO, Running, Text, begin, beside, caller_with, failure, on_both, say, throttled, until};
 
 #[test]
 fn the_first_good_answer_counts_and_the_other_copies_are_cancelled() {
@@ -203,10 +203,7 @@ fn a_server_most_of_whose_calls_fail_gets_one_copy_of_each() {
     });
     with_peer(
         &counting,
-        |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
-            builder.default_service_config(policy(5, NEVER).replacen('{', throttling, 1))
-        },
+        |builder| builder.default_service_config(throttled(4, "0.1", &policy(5, NEVER))),
         |caller, attempts| async move {
             // Four tokens: the first failure leaves three, the second two, which is not more than half.
             let status = say(&caller, "hello").await.unwrap_err();
@@ -228,10 +225,7 @@ fn a_throttled_call_waits_for_the_one_copy_it_has() {
     });
     with_peer(
         &counting,
-        |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 2, "tokenRatio": 0.1}, "#;
-            builder.default_service_config(policy(2, "0s").replacen('{', throttling, 1))
-        },
+        |builder| builder.default_service_config(throttled(2, "0.1", &policy(2, "0s"))),
         |caller, attempts| async move {
             // Both copies are out at once. Each costs a token, and then there is none left.
             assert_eq!(say(&caller, "hello").await.unwrap_err().code(), Code::Unavailable);

@@ -12,7 +12,9 @@ use corelane_client::{Cause, Channel, Place};
 use corelane_policy::resilience::BreakerConfig;
 use corelane_runtime::{sleep, spawn_local};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer};
-use support::{JOIN, Running, Text, begin, caller_with, failure, on_both, say, short_backoff, soon, until};
+use support::{
+    JOIN, Running, Text, begin, caller_with, failure, on_both, on_one_stream, say, short_backoff, soon, until,
+};
 
 #[test]
 fn a_hedged_call_ends_at_its_deadline_however_long_the_server_asks_it_to_wait() {
@@ -97,26 +99,20 @@ fn a_call_in_line_gets_a_connection_that_could_not_be_made_at_first() {
 
 #[test]
 fn who_waits_for_a_stream_comes_before_who_has_just_had_it() {
-    let server = Running::narrow(1);
-    let target = server.target.clone();
-    on_both(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 1));
-        async move {
-            caller.channel().ready().await.unwrap();
-            let served = Rc::new(Cell::new(false));
-            let (greedy, is_served) = (caller.clone(), served.clone());
-            spawn_local(async move {
-                while !is_served.get() {
-                    say(&greedy, "again").await.unwrap();
-                }
-            });
-            let patient = served.clone();
-            spawn_local(async move {
-                say(&caller, "once").await.unwrap();
-                patient.set(true);
-            });
-            until("the other call", || served.get()).await;
-        }
+    on_one_stream(|caller| async move {
+        let served = Rc::new(Cell::new(false));
+        let (greedy, is_served) = (caller.clone(), served.clone());
+        spawn_local(async move {
+            while !is_served.get() {
+                say(&greedy, "again").await.unwrap();
+            }
+        });
+        let patient = served.clone();
+        spawn_local(async move {
+            say(&caller, "once").await.unwrap();
+            patient.set(true);
+        });
+        until("the other call", || served.get()).await;
     });
 }
 

@@ -15,10 +15,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use corelane_call::{Code, Request, Status};
-use corelane_client::{Caller, Cause, Channel, KeepaliveConfig};
+use corelane_client::{Caller, Cause, Channel, ChannelBuilder, KeepaliveConfig};
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer, Wire, message};
-use support::{Running, SPLIT, Text, caller, caller_with, failure, on_both, say, until};
+use support::{Running, SPLIT, Text, caller, caller_with, failure, on_both, on_one_stream, say, until};
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -247,52 +247,51 @@ fn mortal(dies: fn(&mut Wire)) -> Peer {
     })
 }
 
-/// A stream and a unary call lose their connection, and their wakers make the next calls.
-async fn lose(caller: Caller, is_expected: fn(&Cause) -> bool) {
-    caller.channel().ready().await.unwrap();
-    let reading = Reading::start(&caller);
-    reading.saw(&["begun"]).await;
-    let calling = Bridged::new(say_twice(caller, "where are you?", "next"));
-    let (end, next) = reading.end.outcome().await;
-    let [lost, other_next] = calling.outcome().await;
-    for status in [end.unwrap_err(), lost.unwrap_err()] {
-        assert!(is_expected(&failure(&status).cause), "{status:?}");
-    }
-    assert_eq!((next.unwrap(), other_next.unwrap()), ("here".to_owned(), "here".to_owned()));
+/// A stream and a unary call lose their connection, which dies as `dies` says, and their wakers make the next calls.
+fn lose(dies: fn(&mut Wire), build: fn(ChannelBuilder) -> ChannelBuilder, is_expected: fn(&Cause) -> bool) {
+    let peer = mortal(dies);
+    let target = peer.target.clone();
+    on_both(move || {
+        let caller = caller_with(build(Channel::builder(&target).connections(1, 1)));
+        async move {
+            caller.channel().ready().await.unwrap();
+            let reading = Reading::start(&caller);
+            reading.saw(&["begun"]).await;
+            let calling = Bridged::new(say_twice(caller, "where are you?", "next"));
+            let (end, next) = reading.end.outcome().await;
+            let [lost, other_next] = calling.outcome().await;
+            for status in [end.unwrap_err(), lost.unwrap_err()] {
+                assert!(is_expected(&failure(&status).cause), "{status:?}");
+            }
+            assert_eq!((next.unwrap(), other_next.unwrap()), ("here".to_owned(), "here".to_owned()));
+        }
+    });
 }
 
 #[test]
 fn a_connection_that_dies_is_heard_of_by_the_wakers_of_its_calls() {
-    let peer = mortal(|_| ());
-    let target = peer.target.clone();
-    on_both(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 1));
-        lose(caller, |cause| matches!(cause, Cause::ConnectionLost { .. }))
-    });
+    lose(|_| (), |builder| builder, |cause| matches!(cause, Cause::ConnectionLost { .. }));
 }
 
 #[test]
 fn a_connection_that_breaks_the_protocol_is_heard_of_by_the_wakers_of_its_calls() {
     // A PING of one octet.
-    let peer = mortal(|wire| wire.send(Kind::PING, Flags::NONE, 0, &[0]));
-    let target = peer.target.clone();
-    on_both(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 1));
-        lose(caller, |cause| matches!(cause, Cause::Protocol { .. }))
-    });
+    let dies = |wire: &mut Wire| wire.send(Kind::PING, Flags::NONE, 0, &[0]);
+    lose(dies, |builder| builder, |cause| matches!(cause, Cause::Protocol { .. }));
 }
 
 #[test]
 fn a_connection_that_answers_no_ping_is_heard_of_by_the_wakers_of_its_calls() {
-    // It reads on, and says nothing.
-    let peer = mortal(|wire| while wire.frame().is_some() {});
-    let target = peer.target.clone();
-    on_both(move || {
+    let pings = |builder: ChannelBuilder| {
         let timeout = Duration::from_millis(100);
-        let config = KeepaliveConfig { timeout, ..KeepaliveConfig::new(Duration::from_millis(10)) };
-        let builder = Channel::builder(&target).connections(1, 1).keepalive_unbounded(config);
-        lose(caller_with(builder), |cause| matches!(cause, Cause::KeepaliveTimeout { .. }))
-    });
+        builder.keepalive_unbounded(KeepaliveConfig {
+            timeout,
+            ..KeepaliveConfig::new(Duration::from_millis(10))
+        })
+    };
+    // It reads on, and says nothing.
+    let dies = |wire: &mut Wire| while wire.frame().is_some() {};
+    lose(dies, pings, |cause| matches!(cause, Cause::KeepaliveTimeout { .. }));
 }
 
 /// Each even connection has one stream; once that is in use it ends as `ends` says. Each odd one answers all.
@@ -353,16 +352,10 @@ fn a_call_in_line_comes_when_the_connection_takes_no_more_calls() {
 
 #[test]
 fn a_call_in_line_comes_when_the_one_before_it_has_ended() {
-    let server = Running::narrow(1);
-    let target = server.target.clone();
-    on_both(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 1));
-        async move {
-            caller.channel().ready().await.unwrap();
-            let first = Bridged::new(say_twice(caller.clone(), "one", "two"));
-            let in_line = Bridged::new(say_twice(caller, "three", "four"));
-            let said = first.outcome().await.into_iter().chain(in_line.outcome().await);
-            assert_eq!(said.collect::<Result<Vec<_>, _>>().unwrap(), ["one", "two", "three", "four"]);
-        }
+    on_one_stream(|caller| async move {
+        let first = Bridged::new(say_twice(caller.clone(), "one", "two"));
+        let in_line = Bridged::new(say_twice(caller, "three", "four"));
+        let said = first.outcome().await.into_iter().chain(in_line.outcome().await);
+        assert_eq!(said.collect::<Result<Vec<_>, _>>().unwrap(), ["one", "two", "three", "four"]);
     });
 }

@@ -17,7 +17,8 @@ use corelane_runtime::{spawn_local, yield_now};
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer};
 use support::{
-    Running, begin, caller, caller_with, failure, on_both, run, say, short_backoff, soon, told, until,
+    Running, begin, caller, caller_with, failure, on_both, on_one_stream, run, say, short_backoff, soon,
+    told, until,
 };
 
 fn figures(caller: &Caller) -> PoolFigures {
@@ -225,24 +226,18 @@ fn the_line_for_a_stream_has_an_end() {
 
 #[test]
 fn whoever_gives_up_in_line_passes_the_turn_on() {
-    let server = Running::narrow(1);
-    let target = server.target.clone();
-    on_both(move || {
-        let caller = caller_with(Channel::builder(&target).connections(1, 1));
-        async move {
-            caller.channel().ready().await.unwrap();
-            let mut calls = Vec::new();
-            for text in ["hang", "gives up", "hello"] {
-                calls.push(begin(say(&caller, text)).await);
-            }
-            assert_eq!(figures(&caller).waiting, 2);
-            let last = calls.pop().unwrap();
-            drop(calls.pop());
-            assert_eq!(figures(&caller).waiting, 1);
-            drop(calls);
-            assert_eq!(last.await.unwrap(), "hello");
-            assert_eq!(figures(&caller).waiting, 0);
+    on_one_stream(|caller| async move {
+        let mut calls = Vec::new();
+        for text in ["hang", "gives up", "hello"] {
+            calls.push(begin(say(&caller, text)).await);
         }
+        assert_eq!(figures(&caller).waiting, 2);
+        let last = calls.pop().unwrap();
+        drop(calls.pop());
+        assert_eq!(figures(&caller).waiting, 1);
+        drop(calls);
+        assert_eq!(last.await.unwrap(), "hello");
+        assert_eq!(figures(&caller).waiting, 0);
     });
 }
 

@@ -13,7 +13,7 @@ use corelane_policy::resilience::Stop;
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::counting::{Counting, numbers, previous, with_peer};
 use support::peer::{Incoming, Peer, Wire, message};
-use support::{CHAT, JOIN, SPLIT, Text, caller_with, collect, failure, on_both, say, told, until};
+use support::{CHAT, JOIN, SPLIT, Text, caller_with, collect, failure, on_both, say, throttled, told, until};
 
 /// Retries UNAVAILABLE up to this many times in all, after pauses of `backoff`.
 fn policy(attempts: u32, backoff: &str) -> String {
@@ -146,10 +146,7 @@ fn a_server_most_of_whose_calls_fail_gets_no_retries() {
     let counting = Counting::start(|wire, call, _| wire.fail(call.stream, "14", &[]));
     with_peer(
         &counting,
-        |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
-            builder.default_service_config(policy(5, "0.01s").replacen('{', throttling, 1))
-        },
+        |builder| builder.default_service_config(throttled(4, "0.1", &policy(5, "0.01s"))),
         |caller, attempts| async move {
             // Four tokens: the first failure leaves three, the second two, which is not more than half.
             let status = say(&caller, "hello").await.unwrap_err();
@@ -175,10 +172,7 @@ fn a_server_that_fails_behind_a_head_gets_no_retries_either() {
     });
     with_peer(
         &counting,
-        |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
-            builder.default_service_config(policy(5, "0.01s").replacen('{', throttling, 1))
-        },
+        |builder| builder.default_service_config(throttled(4, "0.1", &policy(5, "0.01s"))),
         |caller, attempts| async move {
             let status = say(&caller, "hello").await.unwrap_err();
             assert_eq!((failure(&status).stop, failure(&status).attempt), (None, 1));
@@ -201,10 +195,7 @@ fn a_stream_of_responses_counts_for_the_throttle_as_it_ends() {
     });
     with_peer(
         &counting,
-        |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 1}, "#;
-            builder.default_service_config(policy(5, "0.01s").replacen('{', throttling, 1))
-        },
+        |builder| builder.default_service_config(throttled(4, "1", &policy(5, "0.01s"))),
         |caller, attempts| async move {
             let stream = async || {
                 let request = Request::new("hello".to_owned());
@@ -234,8 +225,7 @@ fn what_cannot_be_sent_costs_the_server_no_retries() {
     with_peer(
         &counting,
         |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
-            let config = policy(2, "0.01s").replacen('{', throttling, 1);
+            let config = throttled(4, "0.1", &policy(2, "0.01s"));
             builder.default_service_config(config.replace("UNAVAILABLE", "RESOURCE_EXHAUSTED"))
         },
         |mut caller, _| async move {
@@ -257,10 +247,7 @@ fn calls_that_succeed_earn_retries_back() {
     });
     with_peer(
         &counting,
-        |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 1}, "#;
-            builder.default_service_config(policy(5, "0.01s").replacen('{', throttling, 1))
-        },
+        |builder| builder.default_service_config(throttled(4, "1", &policy(5, "0.01s"))),
         |caller, attempts| async move {
             let status = say(&caller, "hello").await.unwrap_err();
             assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 2));
@@ -437,10 +424,7 @@ fn attempts_that_are_not_answered_in_their_own_time_use_the_servers_retries_up()
     let counting = Counting::start(|_, _, _| ());
     with_peer(
         &counting,
-        |builder| {
-            let throttling = r#"{"retryThrottling": {"maxTokens": 4, "tokenRatio": 0.1}, "#;
-            builder.default_service_config(impatient(5).replacen('{', throttling, 1))
-        },
+        |builder| builder.default_service_config(throttled(4, "0.1", &impatient(5))),
         |caller, _| async move {
             let status = say(&caller, "hello").await.unwrap_err();
             assert_eq!((failure(&status).stop, failure(&status).attempt), (Some(Stop::Throttled), 2));

@@ -206,6 +206,23 @@ where
     }
 }
 
+/// As `on_both`, with a caller whose one connection has one stream at a time, and is there.
+pub(crate) fn on_one_stream<F>(test: impl Fn(Caller) -> F + Clone + Send + 'static)
+where
+    F: Future<Output = ()> + 'static,
+{
+    let server = Running::narrow(1);
+    let target = server.target.clone();
+    on_both(move || {
+        let caller = caller_with(Channel::builder(&target).connections(1, 1));
+        let test = test.clone();
+        async move {
+            caller.channel().ready().await.unwrap();
+            test(caller).await;
+        }
+    });
+}
+
 pub(crate) fn on<F>(backend: Backend, test: impl FnOnce() -> F + Send + 'static)
 where
     F: Future<Output = ()> + 'static,
@@ -264,6 +281,12 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// A service config with a bucket of so many tokens for retries, of which each success brings `ratio`.
+pub(crate) fn throttled(tokens: u32, ratio: &str, config: &str) -> String {
+    let throttling = format!(r#"{{"retryThrottling": {{"maxTokens": {tokens}, "tokenRatio": {ratio}}}, "#);
+    config.replacen('{', &throttling, 1)
 }
 
 /// As `eventually`, on a worker, which must not block.
