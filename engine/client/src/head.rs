@@ -1,7 +1,7 @@
 //! The head of a response: is it gRPC's, and how are its messages encoded?
 
 use corelane_call::{Encoding, EncodingSet};
-use corelane_wire::hpack::{BlockSet, KnownBlock};
+use corelane_wire::hpack::{BlockMap, KnownBlock};
 use corelane_wire::{FieldList, Name};
 
 use crate::Cause;
@@ -14,18 +14,10 @@ pub(crate) struct Head {
     pub(crate) metadata: Presence,
 }
 
-impl Head {
-    /// Of a response that is not compressed and has no metadata.
-    const PLAIN: Head = Head { encoding: Encoding::Identity, metadata: Presence::No };
-    /// Of one that has: many servers send the `date`.
-    const RICH: Head = Head { encoding: Encoding::Identity, metadata: Presence::Yes };
-}
-
 /// The heads of one connection that come again, so that they are read once.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
-    plain: BlockSet,
-    rich: BlockSet,
+    known: BlockMap<Head>,
 }
 
 impl Heads {
@@ -37,22 +29,14 @@ impl Heads {
         fields: &FieldList,
         accept: EncodingSet,
     ) -> Result<Head, Cause> {
-        if self.plain.contains(block) {
-            return Ok(Head::PLAIN);
-        }
-        if self.rich.contains(block) {
-            return Ok(Head::RICH);
+        if let Some(head) = self.known.get(block) {
+            return Ok(*head);
         }
         let head = read(fields, accept)?;
         // What is accepted differs from call to call, and so may what a head with an encoding means.
         let mut encodings = fields.iter().filter(|field| field.known == Name::GrpcEncoding);
-        if encodings.any(|field| field.value != b"identity") {
-            return Ok(head);
-        }
-        match head {
-            Head::PLAIN => self.plain.insert(block),
-            Head::RICH => self.rich.insert(block),
-            _ => {}
+        if encodings.all(|field| field.value == b"identity") {
+            self.known.insert(block, head);
         }
         Ok(head)
     }

@@ -18,7 +18,7 @@ use corelane_memory::{Key, Slab};
 use corelane_runtime::{CloseReason, Io, Link, Session};
 use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
-use corelane_wire::hpack::{BlockSet, Template};
+use corelane_wire::hpack::{BlockMap, Template};
 use corelane_wire::{FieldList, Instant, Name};
 
 use crate::end::{Begun, End, Lost, Outcome};
@@ -110,7 +110,7 @@ pub(crate) struct ClientSession {
     keepalive: Option<Keepalive>,
     heads: Heads,
     /// Trailers that say OK and nothing else.
-    plain_ends: BlockSet,
+    plain_ends: BlockMap<()>,
 }
 
 impl ClientSession {
@@ -121,7 +121,7 @@ impl ClientSession {
             sweep_at: Instant::MAX,
             keepalive,
             heads: Heads::default(),
-            plain_ends: BlockSet::default(),
+            plain_ends: BlockMap::default(),
         }
     }
 
@@ -398,11 +398,11 @@ impl ClientSession {
     fn trailers(&mut self, io: &mut Io<'_>, key: Key) {
         let Some(call) = self.calls.get_mut(key) else { return };
         let known = io.wire.known_block();
-        let is_plain = self.plain_ends.contains(known) || plain_success(io.wire.fields());
+        let is_plain = self.plain_ends.get(known).is_some() || plain_success(io.wire.fields());
         let fields = io.wire.fields();
         let end = match is_plain {
             true => {
-                self.plain_ends.insert(known);
+                self.plain_ends.insert(known, ());
                 End::Answered(Status::ok())
             }
             false => match Status::from_fields(fields) {

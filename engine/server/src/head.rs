@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use corelane_call::Status;
 use corelane_wire::grpc::{Encoding, EncodingSet, timeout};
+use corelane_wire::hpack::{BlockMap, KnownBlock};
 use corelane_wire::{FieldList, Name};
 
 use crate::methods::Entry;
@@ -14,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::router::Router;
 
 /// What the head of a gRPC request says.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     /// Index of the method.
     pub(crate) method: u32,
@@ -67,8 +68,33 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// The heads of one connection that come again, so that they are read once.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    known: BlockMap<Head>,
+}
+
+impl Heads {
+    /// As [`read`], of `fields` that are of this block.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        block: Option<KnownBlock>,
+        fields: &FieldList,
+        router: &Router,
+        methods: &[Entry],
+    ) -> Result<Head, Refused> {
+        if let Some(head) = self.known.get(block) {
+            return Ok(*head);
+        }
+        let head = read(fields, router, methods)?;
+        self.known.insert(block, head);
+        Ok(head)
+    }
+}
+
 /// Reads the head of a request.
-pub(crate) fn read(fields: &FieldList, router: &Router, methods: &[Entry]) -> Result<Head, Refused> {
+fn read(fields: &FieldList, router: &Router, methods: &[Entry]) -> Result<Head, Refused> {
     let raw = Raw::read(fields);
     if raw.method != b"POST" {
         return Err(Refused::Http(Refusal::method(raw.method)));

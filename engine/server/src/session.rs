@@ -25,7 +25,7 @@ use corelane_wire::grpc::whole;
 
 use crate::call::{Call, Exchange, Passed, State, Timer, not_one_message};
 use crate::dispatch::{Body, Requests};
-use crate::head::{self, Head, Refused};
+use crate::head::{Head, Heads, Refused};
 use crate::refusal::{DISCARDED_MAX, Refusal};
 use crate::reply::{self, ReplyState};
 use crate::worker::Worker;
@@ -44,6 +44,7 @@ pub(crate) struct ServerSession {
     worker: Rc<Worker>,
     peer: Rc<Peer>,
     exchanges: Slab<Exchange>,
+    heads: Heads,
     /// When the sweep's timer goes off.
     sweep_at: Option<Instant>,
     /// The time of the last event.
@@ -57,6 +58,7 @@ impl ServerSession {
             worker,
             peer,
             exchanges: Slab::new(u32::MAX - 1),
+            heads: Heads::default(),
             sweep_at: None,
             now: Instant::default(),
         }
@@ -121,7 +123,8 @@ impl ServerSession {
             worker.counters.limits_hit.increment(Limit::HeaderList);
             Err(Refused::Http(Refusal::fields_too_large()))
         } else {
-            head::read(io.wire.fields(), &worker.router, &worker.methods)
+            let (block, fields) = (io.wire.known_block(), io.wire.fields());
+            self.heads.read(block, fields, &worker.router, &worker.methods)
         };
         match head {
             Ok(head) => self.begin(io, key, &head, end_stream),

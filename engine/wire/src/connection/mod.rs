@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use crate::Instant;
 use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, Frame, HEADER_LEN, Header, StreamId};
-use crate::hpack::{BlockSet, KnownBlock, Template};
+use crate::hpack::{BlockMap, KnownBlock, Template};
 
 mod budget;
 mod config;
@@ -103,10 +103,10 @@ pub struct Connection {
     /// Events beyond the first that one frame made.
     pending: VecDeque<Event<'static>>,
     failed: Option<ConnectionError>,
-    /// Heads that are well-formed, say no content-length and, in responses, 200.
-    plain_heads: BlockSet,
+    /// Heads that are well-formed, and what they say.
+    heads: BlockMap<head::Head>,
     /// Trailers that are well-formed.
-    plain_trailers: BlockSet,
+    trailers: BlockMap<()>,
 }
 
 impl Connection {
@@ -137,8 +137,8 @@ impl Connection {
             next_stream: (role == Role::Client).then(|| StreamId::new(1)),
             pending: VecDeque::new(),
             failed: None,
-            plain_heads: BlockSet::default(),
-            plain_trailers: BlockSet::default(),
+            heads: BlockMap::default(),
+            trailers: BlockMap::default(),
             config,
         }
     }
@@ -327,6 +327,8 @@ impl Connection {
         self.streams.shrink();
         self.inbound.shrink();
         self.outbound.shrink();
+        self.heads.shrink();
+        self.trailers.shrink();
     }
 
     /// Checks what must hold between any two calls; for tests.

@@ -254,15 +254,12 @@ impl Connection {
         check: fn(&crate::FieldList) -> Result<Head, Malformed>,
     ) -> Result<Head, Fault> {
         let known = self.inbound.known;
-        let plain = Head { content_length: None, status: if self.role == Role::Client { 200 } else { 0 } };
-        if self.plain_heads.contains(known) {
-            return Ok(plain);
+        if let Some(head) = self.heads.get(known) {
+            return Ok(*head);
         }
         match check(self.inbound.fields()) {
             Ok(head) => {
-                if head == plain {
-                    self.plain_heads.insert(known);
-                }
+                self.heads.insert(known, head);
                 Ok(head)
             }
             Err(Malformed) if block.too_large => Ok(Head { content_length: None, status: 0 }),
@@ -296,11 +293,11 @@ impl Connection {
     #[inline]
     fn trailers<'b>(&mut self, key: StreamKey, block: Block) -> Outcome<'b> {
         let known = self.inbound.known;
-        if !self.plain_trailers.contains(known) {
+        if self.trailers.get(known).is_none() {
             if head::trailers(self.inbound.fields()).is_err() && !block.too_large {
                 return Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR));
             }
-            self.plain_trailers.insert(known);
+            self.trailers.insert(known, ());
         }
         let slot = self.streams.get_mut(key).expect("found by its id just before");
         body_arrives(slot, 0, true)?;

@@ -2,7 +2,7 @@
 //!
 //! A block that changes no table means the same for as long as no other block has changed it either. Heads and trailers of gRPC's
 //! calls are such blocks once the tables have settled, and few: to compare one is a fraction of decoding it, and what was found out
-//! about its list before, a [`BlockSet`] remembers.
+//! about its list before, a [`BlockMap`] remembers.
 //!
 //! Bounded: [`BLOCKS_MAX`] blocks of at most [`BLOCK_LEN_MAX`] octets, with lists of at most [`LIST_SIZE_MAX`], for a connection; a
 //! peer that changes something in each block pays for a look at their lengths, and now and then for a copy.
@@ -35,27 +35,47 @@ pub struct KnownBlock {
     number: NonZeroU32,
 }
 
-/// Blocks of one connection of which something was found out, so that it need not be found out again.
+/// What was found out about blocks of one connection, so that it need not be found out again.
 ///
-/// Forgets a block when another is added that has taken its place.
-#[derive(Debug, Default)]
-pub struct BlockSet {
-    numbers: [Option<NonZeroU32>; BLOCKS_MAX],
+/// Forgets a block when another is added that has taken its place. Holds no memory until something is added.
+#[derive(Debug)]
+pub struct BlockMap<T> {
+    /// By the block's place; whose finding it is, and the finding.
+    found: Vec<Option<(NonZeroU32, T)>>,
 }
 
-impl BlockSet {
-    /// Whether `block` is one that is known, and was added.
+impl<T> Default for BlockMap<T> {
+    fn default() -> BlockMap<T> {
+        BlockMap { found: Vec::new() }
+    }
+}
+
+impl<T> BlockMap<T> {
+    /// What was added of `block`, if it is one that is known.
     #[inline]
     #[must_use]
-    pub fn contains(&self, block: Option<KnownBlock>) -> bool {
-        block.is_some_and(|block| self.numbers[usize::from(block.place) % BLOCKS_MAX] == Some(block.number))
+    pub fn get(&self, block: Option<KnownBlock>) -> Option<&T> {
+        let block = block?;
+        match self.found.get(usize::from(block.place)) {
+            Some(Some((number, found))) if *number == block.number => Some(found),
+            _ => None,
+        }
     }
 
-    /// Adds `block`, if it is one that is known.
-    pub fn insert(&mut self, block: Option<KnownBlock>) {
-        if let Some(block) = block {
-            self.numbers[usize::from(block.place) % BLOCKS_MAX] = Some(block.number);
+    /// Adds what was found out about `block`, if it is one that is known.
+    pub fn insert(&mut self, block: Option<KnownBlock>, finding: T) {
+        let Some(block) = block else { return };
+        if self.found.is_empty() {
+            self.found.resize_with(BLOCKS_MAX, || None);
         }
+        if let Some(place) = self.found.get_mut(usize::from(block.place)) {
+            *place = Some((block.number, finding));
+        }
+    }
+
+    /// Forgets all, and gives the memory back.
+    pub fn shrink(&mut self) {
+        self.found = Vec::new();
     }
 }
 
@@ -215,28 +235,28 @@ mod tests {
     #[test]
     fn what_was_found_out_holds_for_the_same_block_only() {
         let mut blocks = Blocks::default();
-        let mut found = BlockSet::default();
+        let mut found = BlockMap::default();
         let list = FieldList::from_iter([("x", "1")]);
         let find = |blocks: &mut Blocks, raw: &[u8], changes| blocks.find(raw, changes, LIMITS);
-        found.insert(None);
-        assert!(!found.contains(None));
+        found.insert(None, 'n');
+        assert_eq!(found.get(None), None);
         blocks.keep(b"good", &list);
         blocks.keep(b"bad", &list);
         let good = find(&mut blocks, b"good", 0);
-        assert!(good.is_some() && !found.contains(good));
-        found.insert(good);
-        assert!(found.contains(good));
-        assert!(!found.contains(find(&mut blocks, b"bad", 0)));
+        assert!(good.is_some() && found.get(good).is_none());
+        found.insert(good, 'g');
+        assert_eq!(found.get(good), Some(&'g'));
+        assert_eq!(found.get(find(&mut blocks, b"bad", 0)), None);
         // The table has changed: what comes to the same place is another.
         assert_eq!(find(&mut blocks, b"good", 1), None);
         blocks.keep(b"good", &list);
-        assert!(!found.contains(find(&mut blocks, b"good", 1)));
+        assert_eq!(found.get(find(&mut blocks, b"good", 1)), None);
         // So is what takes the place of another.
         for n in 0..1_000_u32 {
-            found.insert(find(&mut blocks, b"good", 1));
+            found.insert(find(&mut blocks, b"good", 1), 'g');
             blocks.keep(&n.to_be_bytes(), &list);
             let block = find(&mut blocks, &n.to_be_bytes(), 1);
-            assert!(!found.contains(block), "{n} is taken for another");
+            assert_eq!(found.get(block), None, "{n} is taken for another");
         }
     }
 

@@ -43,7 +43,7 @@ mod templates;
 #[cfg(any(fuzzing, test))]
 pub mod fuzz;
 
-pub use blocks::{BlockSet, KnownBlock};
+pub use blocks::{BlockMap, KnownBlock};
 pub use decoder::{DecodeError, Decoder, ListLimits, Outcome};
 pub use encoder::{Encoder, Indexing};
 pub use templates::Template;
