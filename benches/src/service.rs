@@ -4,6 +4,7 @@ use bytes::Bytes;
 use corelane::codegen::BoxStream;
 use corelane::server::Builder;
 use corelane::{Request, Response, Server, Status, Streaming};
+use futures_util::StreamExt;
 
 use crate::proto::bench_server::{Bench, BenchServer};
 use crate::proto::{Reply, Request as Order, Summary};
@@ -62,11 +63,6 @@ impl Bench for BenchService {
     type ChatStream = BoxStream<Reply>;
 
     async fn chat(&self, request: Request<Streaming<Order>>) -> Result<Response<Self::ChatStream>, Status> {
-        let mut orders = request.into_inner();
-        Ok(Response::new(Box::pin(async_stream::try_stream! {
-            while let Some(order) = orders.message().await? {
-                yield reply(&order)?;
-            }
-        })))
+        Ok(Response::new(Box::pin(request.into_inner().map(|order| reply(&order?)))))
     }
 }

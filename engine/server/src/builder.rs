@@ -140,6 +140,14 @@ impl Builder {
         self
     }
 
+    /// Octets by which the windows of streams may grow, all of a connection together, while handlers read as fast as clients send:
+    /// 1 MiB unless it is set. A connection whose handlers stop reading holds at most this and a window for each stream.
+    #[must_use]
+    pub fn stream_window_growth(mut self, octets: u32) -> Builder {
+        self.config.wire.stream_window_growth = octets;
+        self
+    }
+
     /// Octets a client may send on all streams together: 1 MiB unless it is set.
     #[must_use]
     pub fn initial_connection_window_size(mut self, octets: u32) -> Builder {

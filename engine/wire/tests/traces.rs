@@ -439,7 +439,12 @@ fn windows_past_their_maximum_are_flow_control_errors() {
 
 #[test]
 fn received_data_is_held_to_the_windows_and_credited_by_halves() {
-    let config = Config { stream_window: 70_000, max_frame_size: 40_000, ..Config::default() };
+    let config = Config {
+        stream_window: 70_000,
+        stream_window_growth: 0,
+        max_frame_size: 40_000,
+        ..Config::default()
+    };
     let mut trace = Trace::server(config);
     trace.headers(1, &POST, false);
     trace.data(1, &[0; 40_000], false);
@@ -450,6 +455,44 @@ fn received_data_is_held_to_the_windows_and_credited_by_halves() {
     trace.data(1, &[0; 40_000], false);
     let over = trace.data(1, &[0; 25_001], false);
     assert_eq!(over, [Seen::Reset { stream: 1, code: ErrorCode::FLOW_CONTROL_ERROR, by: ResetBy::Us }]);
+}
+
+/// So much arrives on a stream, and so much of it is consumed: the increment that this is answered with.
+fn consumed(trace: &mut Trace, stream: u32, arrive: usize, consume: u32) -> Option<u32> {
+    trace.data(stream, &vec![0; arrive], false);
+    trace.connection.stream(trace.key(stream)).expect("live").credit(consume);
+    match trace.output().as_slice() {
+        [] => None,
+        [Wrote::WindowUpdate { stream: of, increment }] if *of == stream => Some(*increment),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_window_grows_while_its_data_is_consumed_as_it_comes() {
+    let config = Config {
+        stream_window: 20_000,
+        stream_window_growth: 50_000,
+        connection_window: 1 << 24,
+        ..Config::default()
+    };
+    let mut trace = Trace::server(config);
+    trace.output();
+    for stream in [1, 3, 5] {
+        trace.headers(stream, &POST, false);
+    }
+    assert_eq!(consumed(&mut trace, 1, 10_000, 10_000), Some(10_000 + 20_000), "it doubles");
+    assert_eq!(consumed(&mut trace, 1, 16_000, 16_000), None, "which is less than half of it");
+    assert_eq!(consumed(&mut trace, 1, 4_000, 4_000), Some(20_000 + 30_000), "by no more than there is");
+    assert_eq!(consumed(&mut trace, 3, 10_000, 10_000), Some(10_000), "nothing is left for others");
+    trace.connection.stream(trace.key(1)).expect("live").reset(ErrorCode::CANCEL);
+    trace.output();
+    assert_eq!(consumed(&mut trace, 5, 16_000, 10_000), Some(10_000), "much of it lies here unread");
+    assert_eq!(
+        consumed(&mut trace, 3, 10_000, 10_000),
+        Some(10_000 + 20_000),
+        "what ended streams had is free"
+    );
 }
 
 #[test]
@@ -501,6 +544,38 @@ fn a_producer_waits_for_room_and_hears_of_it() {
     trace.output();
     assert_eq!(trace.connection.poll_writable(), Some((key, 77)));
     assert_eq!(trace.connection.poll_writable(), None);
+}
+
+#[test]
+fn a_producer_waits_while_the_output_is_full() {
+    let mut trace = Trace::server(Config { output_max: 1_000, ..Config::default() });
+    for stream in [1, 3] {
+        trace.headers(stream, &POST, true);
+        let key = trace.key(stream);
+        trace.connection.stream(key).expect("live").set_tag(stream);
+        trace.connection.stream(key).expect("live").send_headers(&list(&OK), EndStream::No).expect("legal");
+    }
+    trace.output();
+    let room = |trace: &mut Trace, stream| {
+        let key = trace.key(stream);
+        trace.connection.stream(key).expect("live").send_room()
+    };
+    assert_ne!(room(&mut trace, 3), 0);
+    trace
+        .connection
+        .stream(trace.key(1))
+        .expect("live")
+        .send_data(&[7; 2_000], EndStream::No)
+        .expect("legal");
+    assert_eq!(room(&mut trace, 3), 0, "it would be copied, and copied again");
+    assert_eq!(room(&mut trace, 3), 0);
+    trace.connection.transmit(trace.now);
+    assert_eq!(trace.connection.poll_writable(), None, "nobody has taken the output");
+    trace.output();
+    trace.connection.transmit(trace.now);
+    assert_eq!(trace.connection.poll_writable(), Some((trace.key(3), 3)));
+    assert_eq!(trace.connection.poll_writable(), None);
+    assert_ne!(room(&mut trace, 3), 0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{Arrival, Receive, Requests};
 use crate::reply::Reply;
 
 /// Messages that one call sends before the other calls of its connection have their turn.
-const MESSAGES_PER_TURN: u32 = 64;
+const MESSAGES_PER_TURN: u32 = 256;
 
 /// A method that replies with a stream.
 pub(crate) struct StreamedReply<C, F, Fut, S, R> {

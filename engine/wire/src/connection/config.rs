@@ -29,6 +29,9 @@ pub struct Config {
     pub max_concurrent_streams: u32,
     /// SETTINGS_INITIAL_WINDOW_SIZE: octets a stream may send before we consumed any.
     pub stream_window: u32,
+    /// Octets by which the windows of streams whose data is consumed as it comes may grow, all of a connection together: what one
+    /// connection may leave unread is at most this and [`stream_window`](Config::stream_window) for each of its streams.
+    pub stream_window_growth: u32,
     /// The connection's window in octets; at least 65,535, since it can only be raised.
     pub connection_window: u32,
     /// SETTINGS_MAX_FRAME_SIZE that we announce: the largest payload we accept.
@@ -63,6 +66,7 @@ impl Default for Config {
             header_table_size: 4096,
             max_concurrent_streams: 100,
             stream_window: 65_535,
+            stream_window_growth: 1 << 20,
             connection_window: 1 << 20,
             max_frame_size: MAX_FRAME_SIZE_MIN,
             send_frame_max: MAX_FRAME_SIZE_MIN,

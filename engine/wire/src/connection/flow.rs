@@ -87,6 +87,17 @@ impl RecvWindow {
         Some(increment)
     }
 
+    /// Octets that have arrived and were not consumed, if the window is of this size.
+    #[inline]
+    pub(super) fn held(&self, size: u32) -> u32 {
+        u32::try_from(i64::from(size) - self.available - i64::from(self.unannounced)).unwrap_or(0)
+    }
+
+    /// Lets the peer send `bytes` more, from now on.
+    pub(super) fn grow(&mut self, bytes: u32) {
+        self.available += i64::from(bytes);
+    }
+
     /// Applies our own changed SETTINGS_INITIAL_WINDOW_SIZE, when the peer has acknowledged it.
     pub(super) fn shift(&mut self, delta: i64) {
         self.available += delta;

@@ -131,7 +131,7 @@ impl Connection {
             role,
             inbound: Inbound::new(role, &config, now),
             outbound,
-            streams: Streams::new(streams_max, config.seed),
+            streams: Streams::new(streams_max, config.stream_window_growth, config.seed),
             settings: Settings::new(),
             shutdown: Shutdown::Running,
             next_stream: (role == Role::Client).then(|| StreamId::new(1)),

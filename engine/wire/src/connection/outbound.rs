@@ -118,6 +118,11 @@ impl Outbound {
         more: Option<&FieldList>,
         end: EndStream,
     ) {
+        if more.is_none()
+            && let Some(block) = self.encoder.kept(template)
+        {
+            return frame::write_headers(&mut self.out, id, end, block, self.frame_max);
+        }
         let at = frame::reserve_header(&mut self.out);
         self.encoder.encode_template(template, more, &mut self.out);
         frame::finish_headers(&mut self.out, at, id, end, self.frame_max);
@@ -176,9 +181,16 @@ impl Outbound {
         Queued::Yes
     }
 
-    /// Octets a producer may still queue on `slot`. When there are none, it is told once there are.
+    /// Octets a producer may still send on `slot`. When there are none, it is told once there are.
+    ///
+    /// While the output is full there are none for a stream that has nothing queued either: what it would produce can be written
+    /// in place later, and would be copied now.
+    #[inline]
     pub(super) fn room(&self, slot: &mut Slot) -> usize {
-        let room = self.queue_max.saturating_sub(slot.queue.len());
+        let room = match self.out.len() < self.output_max || !slot.queue.is_empty() {
+            true => self.queue_max.saturating_sub(slot.queue.len()),
+            false => 0,
+        };
         slot.queue.starved |= room == 0;
         room
     }
@@ -189,7 +201,11 @@ impl Outbound {
             let Some(key) = streams.ready.pop_front() else { break };
             let Some(slot) = streams.get_mut(key) else { continue };
             slot.queue.ready = false;
-            let progress = self.write_queued(slot);
+            // One that was kept waiting by the output alone has nothing queued.
+            let progress = match slot.queue.is_empty() {
+                true => Progress::StreamBlocked,
+                false => self.write_queued(slot),
+            };
             if slot.queue.starved && slot.queue.len() <= self.queue_max / 2 {
                 slot.queue.starved = false;
                 streams.room.push_back(key);

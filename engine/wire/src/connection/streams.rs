@@ -15,7 +15,7 @@ use super::flow::{RecvWindow, SendWindow};
 use super::index::StreamIndex;
 use super::state::{RecvState, SendState};
 use crate::field::FieldList;
-use crate::frame::StreamId;
+use crate::frame::{StreamId, WINDOW_MAX};
 
 /// Streams that ended in good order, or by the peer, and are remembered, so that a header block for one has its own code.
 const ENDED_REMEMBERED: usize = 64;
@@ -94,6 +94,8 @@ pub(super) struct Slot {
     pub(super) recv: RecvState,
     pub(super) send: SendState,
     pub(super) recv_window: RecvWindow,
+    /// Octets by which its size has grown.
+    pub(super) recv_grown: u32,
     pub(super) send_window: SendWindow,
     /// Octets of the announced content that have not arrived yet.
     pub(super) content_left: Option<u64>,
@@ -108,6 +110,7 @@ impl Slot {
             recv: RecvState::Head,
             send: SendState::Head,
             recv_window: RecvWindow::new(recv_window),
+            recv_grown: 0,
             send_window: SendWindow::new(send_window),
             content_left: None,
             queue: SendQueue::EMPTY,
@@ -134,6 +137,8 @@ pub(super) enum Ended {
 pub(super) struct Streams {
     slots: Slab<Slot>,
     index: StreamIndex,
+    /// Octets by which receive windows may still grow.
+    growth_left: u32,
     /// The id looked up last: DATA mostly follows its own HEADERS.
     latest: (StreamId, u32),
     ended: [u32; ENDED_REMEMBERED],
@@ -149,10 +154,11 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(max: u32, seed: u64) -> Streams {
+    pub(super) fn new(max: u32, growth: u32, seed: u64) -> Streams {
         Streams {
             slots: Slab::new(max),
             index: StreamIndex::new(seed),
+            growth_left: growth,
             latest: (StreamId::ZERO, 0),
             ended: [0; ENDED_REMEMBERED],
             ended_next: 0,
@@ -202,8 +208,9 @@ impl Streams {
     /// Frees a stream's slot; its key is dead from now on.
     #[inline]
     pub(super) fn remove(&mut self, key: StreamKey, by_us: bool) {
-        let Some(id) = self.slots.get(key.0).map(|slot| slot.id) else { return };
-        self.slots.remove(key.0);
+        let Some(slot) = self.slots.remove(key.0) else { return };
+        let id = slot.id;
+        self.growth_left += slot.recv_grown;
         self.index.remove(id);
         if self.latest.0 == id {
             self.latest.0 = StreamId::ZERO;
@@ -234,6 +241,29 @@ impl Streams {
         }
     }
 
+    /// Notes `bytes` of received payload as consumed. The increment to announce, once it is worth a frame.
+    ///
+    /// A window whose data is consumed as it comes holds its sender back for no reason: it doubles, as long as the connection's
+    /// share for that lasts.
+    #[inline]
+    pub(super) fn credit(&mut self, key: StreamKey, bytes: u32, window: u32) -> Option<(StreamId, u32)> {
+        let slot = self.slots.get_mut(key.0)?;
+        if slot.recv == RecvState::Closed {
+            return None;
+        }
+        slot.recv_window.credit(bytes);
+        let size = window + slot.recv_grown;
+        let mut increment = slot.recv_window.take_announcement(size)?;
+        if slot.recv_window.held(size) <= size / 8 {
+            let growth = size.min(self.growth_left).min(WINDOW_MAX - size);
+            self.growth_left -= growth;
+            slot.recv_grown += growth;
+            slot.recv_window.grow(growth);
+            increment += growth;
+        }
+        Some((slot.id, increment))
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamKey, &mut Slot)> {
         self.slots.iter_mut().map(|(key, slot)| (StreamKey(key), slot))
     }
@@ -241,7 +271,7 @@ impl Streams {
     /// Puts a stream in line for writing, unless it stands there already.
     pub(super) fn mark_ready(&mut self, key: StreamKey) {
         let Some(slot) = self.slots.get_mut(key.0) else { return };
-        if slot.queue.ready || slot.queue.is_empty() {
+        if slot.queue.ready || (slot.queue.is_empty() && !slot.queue.starved) {
             return;
         }
         slot.queue.ready = true;

@@ -156,12 +156,16 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Octets that may still be queued. When it is zero, stop producing until [`Connection::poll_writable`] names the stream.
+    /// Octets that may still be sent. When it is zero, stop producing until [`Connection::poll_writable`] names the stream.
     #[must_use]
     pub fn send_room(&mut self) -> usize {
         let connection = &mut *self.connection;
         let slot = connection.streams.get_mut(self.key).expect("a view is made of a live stream");
-        connection.outbound.room(slot)
+        let room = connection.outbound.room(slot);
+        if room == 0 {
+            connection.streams.mark_ready(self.key);
+        }
+        room
     }
 
     /// Octets that wait on the stream.
@@ -178,17 +182,12 @@ impl<'a> Stream<'a> {
     }
 
     /// Notes `bytes` of received payload as consumed, so that the peer may send as many more. They are announced when half
-    /// of the window was consumed.
+    /// of the window was consumed; a window whose data is consumed as it comes grows (see [`super::Config::stream_window_growth`]).
     pub fn credit(&mut self, bytes: u32) {
-        let window = self.connection.config.stream_window;
-        let slot = self.slot();
-        if slot.recv == RecvState::Closed {
-            return;
-        }
-        slot.recv_window.credit(bytes);
-        let id = slot.id;
-        if let Some(increment) = slot.recv_window.take_announcement(window) {
-            self.connection.outbound.control(|out| frame::write_window_update(out, id, increment));
+        let connection = &mut *self.connection;
+        let window = connection.config.stream_window;
+        if let Some((id, increment)) = connection.streams.credit(self.key, bytes, window) {
+            connection.outbound.control(|out| frame::write_window_update(out, id, increment));
         }
     }
 

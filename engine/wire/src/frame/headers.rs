@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use super::block::{finish_headers, reserve_header, strip_padding};
 use super::priority::PRIORITY_LEN;
-use super::{EndStream, Flags, FrameError, Header, PriorityFields, Reason, StreamId};
+use super::{
+    EndStream, Flags, FrameError, Header, Kind, MAX_FRAME_SIZE_MIN, PriorityFields, Reason, StreamId,
+};
 
 /// A field block, or its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +65,19 @@ pub fn write_headers(
     block: &[u8],
     max_frame: u32,
 ) {
-    let at = reserve_header(out);
+    // What fits any peer's frame needs no look at this one's.
+    let short = u32::try_from(block.len()).ok().filter(|len| *len <= MAX_FRAME_SIZE_MIN);
+    let Some(len) = short else {
+        let at = reserve_header(out);
+        out.extend_from_slice(block);
+        return finish_headers(out, at, stream, end_stream, max_frame);
+    };
+    let ends = match end_stream {
+        EndStream::Yes => Flags::END_STREAM,
+        EndStream::No => Flags::NONE,
+    };
+    Header { len, kind: Kind::HEADERS, flags: ends | Flags::END_HEADERS, stream }.write(out);
     out.extend_from_slice(block);
-    finish_headers(out, at, stream, end_stream, max_frame);
 }
 
 #[cfg(test)]

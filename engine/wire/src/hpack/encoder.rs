@@ -150,6 +150,13 @@ impl Encoder {
         }
     }
 
+    /// The whole block that `template` makes, if it is kept and nothing else is due.
+    #[inline]
+    pub(crate) fn kept(&mut self, template: &Template) -> Option<&[u8]> {
+        let size_is_known = self.size == self.size_announced && self.size == self.size_lowest;
+        if size_is_known { self.templates.find(template) } else { None }
+    }
+
     /// Begins a block that is made by [`field`](Self::field): appends the size updates that are due.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         if self.size_lowest < self.size_announced && self.size_lowest < self.size {

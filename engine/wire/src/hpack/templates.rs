@@ -1,8 +1,8 @@
 //! Blocks of lists that come again and again, kept as they were encoded.
 //!
 //! With a frozen table such a block is the same bytes each time: to know the list and copy the bytes costs little beside encoding
-//! it (1,420 instructions for the nine fields of a gRPC request, 2026-11). The one that came last is known by its number; another
-//! one is compared, field by field, for two services may well have the same heads.
+//! it (1,420 instructions for the nine fields of a gRPC request, 2026-11). One is known by its number; one with
+//! a number that is new is compared, field by field, for two services may well have the same heads.
 //!
 //! Does not: decide what is a template; callers know. Invariant: what is kept was encoded with the table as it is now, and is given
 //! only for exactly the same fields.
@@ -57,8 +57,6 @@ const BLOCK_LEN_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Templates {
     kept: Vec<Kept>,
-    /// Where the last one was found.
-    latest: usize,
     refused: u32,
 }
 
@@ -74,17 +72,17 @@ impl Templates {
     /// What `template` was encoded to.
     #[inline]
     pub(super) fn find(&mut self, template: &Template) -> Option<&[u8]> {
-        if self.kept.get(self.latest).is_none_or(|latest| latest.number != template.number) {
-            self.latest = self.search(template)?;
-        }
-        self.kept.get(self.latest).map(|kept| &kept.block[..])
+        // A server's heads and trailers take turns.
+        let has_number = |kept: &Kept| kept.number == template.number;
+        let index = match self.kept.iter().position(has_number) {
+            Some(index) => index,
+            None => self.search(template)?,
+        };
+        self.kept.get(index).map(|kept| &kept.block[..])
     }
 
+    #[cold]
     fn search(&mut self, template: &Template) -> Option<usize> {
-        let has_number = |kept: &Kept| kept.number == template.number;
-        if let Some(index) = self.kept.iter().position(has_number) {
-            return Some(index);
-        }
         let index = self.kept.iter().position(|kept| kept.fields.is_same(template))?;
         self.kept[index].number = template.number;
         Some(index)
@@ -116,7 +114,6 @@ impl Templates {
     /// The table has changed.
     pub(super) fn expire(&mut self) {
         self.kept.clear();
-        self.latest = 0;
     }
 }
 
