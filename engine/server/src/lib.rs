@@ -38,5 +38,5 @@ pub use local::LocalServer;
 pub use methods::Methods;
 pub use service::{DECODING_SIZE_MAX, Service, ServiceOptions};
 
-pub use corelane_observe::WorkerSnapshot;
+pub use corelane_observe::{CallKind, Lap, Limit, ProfileSnapshot, ProfileSwitch, Profiling, WorkerSnapshot};
 pub use corelane_runtime::{Address, Backend, BackendKind, PortSharing, WorkerPanic, Workers};

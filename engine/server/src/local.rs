@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, pending};
 use std::time::Duration;
 
-use corelane_observe::{ShardSet, WorkerCounters};
+use corelane_observe::{ProfileSwitch, ShardSet, WorkerCounters};
 use corelane_runtime::{Address, LocalListener, run_local};
 
 use crate::error::StartError;
@@ -38,6 +38,12 @@ impl LocalServer {
     #[must_use]
     pub fn counters(&self) -> &ShardSet<WorkerCounters> {
         self.listener.counters()
+    }
+
+    /// As [`crate::ServerHandle::profile`].
+    #[must_use]
+    pub fn profile(&self) -> &ProfileSwitch {
+        self.listener.profile()
     }
 
     /// Serves until the future is dropped.
