@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+
 use corelane_server::{Backend, CallKind, Lap, ProfileSnapshot, Profiling};
 use corelane_wire::frame::EndStream;
 use support::client::framed;
@@ -85,4 +87,28 @@ fn an_idle_worker_says_what_it_holds_and_how_long_it_has_waited() {
         parts.into_iter().chain(rest).sum::<u64>()
     });
     drop(client);
+}
+
+#[test]
+fn the_admin_port_lives_as_long_as_the_server() {
+    let server = Running::with(|builder| builder.admin(0), |_| ());
+    let address = server.handle.admin_address().unwrap();
+    assert!(address.ip().is_loopback());
+    let ask = |head: &str| {
+        let mut peer = std::net::TcpStream::connect(address).unwrap();
+        peer.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("POST /profile?on HTTP/1.1\r\n\r\n").contains("\"profile\":\"on\""));
+    assert_eq!(server.handle.profile().get(), Profiling::On);
+    call_each(&server);
+    let stats = ask("GET /stats HTTP/1.1\r\n\r\n");
+    assert!(stats.contains("\"calls_ok\":4,") && stats.contains("\"unary\":{\"count\":1,"), "{stats}");
+    server.handle.shutdown();
+    assert!(ask("GET /healthz HTTP/1.1\r\n\r\n").contains("200 OK"), "it answers while the server drains");
+    server.handle.join().unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err());
+    assert!(Running::start().handle.admin_address().is_none());
 }
