@@ -4,6 +4,7 @@
 //! and their reasons stand with the types that hold them ([`corelane_runtime::Limits`], [`corelane_wire::connection::Config`]).
 
 use std::fmt;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -228,13 +229,14 @@ impl Builder {
                 Sessions::new(methods, limits.clone())
             }
         };
+        let port = AdminPort::bind(admin)?;
         let engine = corelane_runtime::start(config, &addresses, make)?;
         let fault = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(fault) = fault {
             return Err(fault);
         }
-        let figures = || Figures::new(engine.counters().clone(), engine.profile().clone(), &engine.backend());
-        let admin = open_admin(admin, figures)?;
+        let figures = Figures::new(engine.counters().clone(), engine.profile().clone(), &engine.backend());
+        let admin = port.map(|port| port.open(figures)).transpose()?;
         Ok(ServerHandle::new(engine, memory, shutdown_grace, admin))
     }
 
@@ -273,8 +275,8 @@ impl Builder {
         let addresses = address.to_addresses()?;
         let [address] = &addresses[..] else { return Err(StartError::OneAddress { count: addresses.len() }) };
         let listener = LocalListener::bind(self.config, address)?;
-        let figures = || Figures::new(listener.counters().clone(), listener.profile().clone(), &"local");
-        let admin = open_admin(self.admin, figures)?;
+        let figures = Figures::new(listener.counters().clone(), listener.profile().clone(), &"local");
+        let admin = AdminPort::bind(self.admin)?.map(|port| port.open(figures)).transpose()?;
         let sessions = Sessions::new(self.plan.methods()?, self.limits);
         Ok(LocalServer::new(listener, sessions, self.shutdown_grace, admin))
     }
@@ -295,13 +297,26 @@ impl Builder {
     }
 }
 
-/// Opens the admin port where there is to be one.
-fn open_admin(
-    address: Option<AdminAddress>,
-    figures: impl FnOnce() -> Figures,
-) -> Result<Option<Admin>, StartError> {
-    let Some(address) = address else { return Ok(None) };
-    let admin = Admin::open(address, figures()).map_err(|source| StartError::Admin { address, source })?;
-    tracing::info!(address = %admin.address(), "the admin port is open");
-    Ok(Some(admin))
+/// The admin port before it answers.
+struct AdminPort {
+    address: AdminAddress,
+    listener: TcpListener,
+}
+
+impl AdminPort {
+    /// Binds it, where there is to be one.
+    fn bind(address: Option<AdminAddress>) -> Result<Option<AdminPort>, StartError> {
+        let Some(address) = address else { return Ok(None) };
+        match TcpListener::bind(SocketAddr::from(address)) {
+            Ok(listener) => Ok(Some(AdminPort { address, listener })),
+            Err(source) => Err(StartError::Admin { address, source }),
+        }
+    }
+
+    fn open(self, figures: Figures) -> Result<Admin, StartError> {
+        let AdminPort { address, listener } = self;
+        let admin = Admin::open(listener, figures).map_err(|source| StartError::Admin { address, source })?;
+        tracing::info!(address = %admin.address(), "the admin port is open");
+        Ok(admin)
+    }
 }

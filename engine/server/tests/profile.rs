@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 
-use corelane_server::{Backend, CallKind, Lap, ProfileSnapshot, Profiling};
+use corelane_server::{Backend, CallKind, Lap, ProfileSnapshot, Profiling, Server, Workers};
 use corelane_wire::frame::EndStream;
 use support::client::framed;
 use support::service::{CHAT, COUNT, ECHO, Note, SUM};
@@ -111,4 +111,13 @@ fn the_admin_port_lives_as_long_as_the_server() {
     server.handle.join().unwrap();
     assert!(std::net::TcpStream::connect(address).is_err());
     assert!(Running::start().handle.admin_address().is_none());
+}
+
+#[test]
+fn an_admin_port_that_is_taken_is_an_error_that_names_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _held = std::net::TcpListener::bind(taken).unwrap();
+    let error = Server::builder().workers(Workers::Count(1)).admin(taken).start("127.0.0.1:0").unwrap_err();
+    let expected = format!("the admin port cannot be opened at {taken}: ");
+    assert!(error.to_string().starts_with(&expected), "{error}");
 }

@@ -6,7 +6,8 @@
 //! Does not: keep connections alive, read bodies, encrypt, or ask who is there. That is why it is off unless it is asked for, and
 //! listens on the loopback address unless it is told otherwise.
 //!
-//! Invariant: whatever a peer sends or leaves out, it has one of [`CONNECTIONS_MAX`] places for at most [`REQUEST_TIME`].
+//! Invariant: whatever a peer sends or leaves out, it has one of [`CONNECTIONS_MAX`] places for at most [`REQUEST_TIME`] and
+//! a moment in which to hear why.
 
 mod figures;
 mod json;
@@ -114,17 +115,16 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Opens the port.
+    /// Has the port answer; it was bound before, so that an address in use is found before anything runs.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or there are no more threads.
-    pub(crate) fn open(address: AdminAddress, figures: Figures) -> io::Result<Admin> {
+    /// When descriptors or threads run out.
+    pub(crate) fn open(listener: TcpListener, figures: Figures) -> io::Result<Admin> {
         let bounds = Bounds { connections_max: CONNECTIONS_MAX, request_time: REQUEST_TIME };
-        Admin::open_within(bounds, address, figures)
+        Admin::open_within(bounds, listener, figures)
     }
 
-    fn open_within(bounds: Bounds, address: AdminAddress, figures: Figures) -> io::Result<Admin> {
-        let listener = TcpListener::bind(address.0)?;
+    fn open_within(bounds: Bounds, listener: TcpListener, figures: Figures) -> io::Result<Admin> {
         let address = listener.local_addr()?;
         let closing = Arc::new(AtomicBool::new(false));
         let desk = Desk {

@@ -18,6 +18,9 @@ use super::routes::{self, Answer, Status};
 /// connection, and the answer with it.
 const DISCARDED_MAX: usize = 64 * 1024;
 
+/// What a peer has at least for our answer, and for its own end, however long it took over the request.
+const GOODBYE_TIME: Duration = Duration::from_millis(250);
+
 /// Answers one request within `time`.
 pub(crate) fn serve(peer: &TcpStream, figures: &Figures, time: Duration) {
     let deadline = clock() + time;
@@ -35,6 +38,7 @@ pub(crate) fn serve(peer: &TcpStream, figures: &Figures, time: Duration) {
         Err(NoHead::Cut) => Answer::error(Status::BadRequest, "the request ends before its head does"),
         Err(NoHead::Gone) => return,
     };
+    let deadline = deadline.max(clock() + GOODBYE_TIME);
     // A peer that is gone, or does not read, needs no answer.
     if write(peer, &answer, deadline).is_some() {
         say_goodbye(peer, deadline);
@@ -84,21 +88,18 @@ fn read_head<'b>(mut peer: &TcpStream, buffer: &'b mut [u8], deadline: Instant) 
     }
 }
 
-/// Writes the whole answer; `None` if the peer did not take it. A peer that asked too slowly gets a moment more.
+/// Writes the whole answer; `None` if the peer did not take it.
 fn write(mut peer: &TcpStream, answer: &Answer, deadline: Instant) -> Option<()> {
     let text = text(answer);
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
-        let left = time_left(deadline).unwrap_or(Duration::from_millis(1));
+        let left = time_left(deadline)?;
         peer.set_write_timeout(Some(left)).ok()?;
         match peer.write(rest) {
             Ok(0) => return None,
             Ok(written) => rest = &rest[written..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return None,
-        }
-        if time_left(deadline).is_none() && !rest.is_empty() {
-            return None;
         }
     }
     Some(())

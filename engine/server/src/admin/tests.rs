@@ -20,7 +20,8 @@ impl Port {
     fn within(bounds: Bounds) -> Port {
         let (counters, profile) = (ShardSet::new(2), ProfileSwitch::default());
         let figures = Figures::new(counters.clone(), profile.clone(), &"test");
-        let admin = Admin::open_within(bounds, AdminAddress::from(0), figures).unwrap();
+        let listener = TcpListener::bind(SocketAddr::from(AdminAddress::from(0))).unwrap();
+        let admin = Admin::open_within(bounds, listener, figures).unwrap();
         Port { admin, counters, profile }
     }
 
