@@ -124,9 +124,10 @@ pub use prost_types;
 /// Serving: the builder, the handle, and what a service is.
 pub mod server {
     pub use corelane_server::{
-        Address, Backend, BackendKind, Builder, DECODING_SIZE_MAX, LocalServer, Methods, PortSharing,
-        ServeError, Server, ServerHandle, Service, ServiceOptions, StartError, Stopper, ToAddresses,
-        WorkerPanic, WorkerSnapshot, Workers,
+        Address, AdminAddress, Backend, BackendKind, Builder, CallKind, DECODING_SIZE_MAX,
+        InvalidAdminAddress, Lap, Limit, LocalServer, Methods, PortSharing, ProfileSnapshot, ProfileSwitch,
+        Profiling, ServeError, Server, ServerHandle, Service, ServiceOptions, StartError, Stopper,
+        ToAddresses, WorkerPanic, WorkerSnapshot, Workers,
     };
 }
 

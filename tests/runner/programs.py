@@ -1,5 +1,6 @@
 """Our programs as a person meets them: flags, busy ports, signals."""
 
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ def command_line(report):
     _flags(report)
     _busy_port(report)
     _greeting(report)
+    _top(report)
     for number in (signal.SIGINT, signal.SIGTERM):
         _signal(report, number)
     _second_signal(report)
@@ -73,6 +75,31 @@ def _greeting(report):
         _until(lambda: "memory per worker" in server.output)
         for line in (r"listening on 127\.0\.0\.1:\d+$", "backend: epoll$", "workers: 1$", r"memory per worker: at most .*MiB$"):
             report.check(f"serve prints a line like {line!r}", re.search(f"^{line}", server.output, re.M), server.output)
+
+
+def _top(report):
+    with Server(report, "corelane", "serve", "--address", "127.0.0.1:0", "--workers", 2, "--admin", "127.0.0.1:0") as server:
+        _until(lambda: "memory per worker" in server.output)
+        found = re.search(r"^admin port at (127\.0\.0\.1:\d+)$", server.output, re.M)
+        report.check("serve prints where its admin port is", found, server.output)
+        if not found:
+            return
+        admin = found[1]
+        with _connection(server.port):
+            done = _run(report, ["corelane", "top", admin, "--once", "--interval", "0.2"])
+            rows = [line.split()[0] for line in done.stdout.splitlines() if re.match(r" *(0|1|all) ", line)]
+            good = done.returncode == 0 and rows == ["0", "1", "all"] * 2 and f" at {admin}, " in done.stdout and "\x1b" not in done.stdout
+            report.check("`corelane top --once` prints a row for each worker and one for all, as plain text", good, done.stdout + done.stderr)
+            done = _run(report, ["corelane", "top", admin, "--json", "--profile", "--interval", "3.5"])
+            view = json.loads(done.stdout or "{}")
+            good = view.get("profile") == "on" and view["total"]["connections"] == 1 and view["total"]["time"]["waiting"] > 0
+            report.check("`corelane top --json --profile` tells where the time of an idle server goes", good, done.stdout + done.stderr)
+        done = _run(report, ["corelane", "top", admin, "--json", "--interval", "0.1"])
+        report.check("the profile is off again afterwards", '"profile": "off"' in done.stdout, done.stdout + done.stderr)
+        _is_refused(report, ["corelane", "top", server.address], 1, "is not the admin port of a corelane server")
+        _is_refused(report, ["corelane", "serve", "--address", "127.0.0.1:0", "--admin", admin], 1, f"admin port cannot be opened at {admin}")
+    _is_refused(report, ["corelane", "top", admin], 1, "no answer from")
+    _is_refused(report, ["corelane", "top", "localhost"], 2, "is not an admin address")
 
 
 def _until(condition):

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use corelane::server::{Address, Backend, Workers};
+use corelane::server::{Address, AdminAddress, Backend, Workers};
 
 use crate::bench::Bench;
 use crate::call::Call;
+use crate::top::Top;
 
 /// Serves gRPC, one pinned thread for each core.
 #[derive(Debug, Parser)]
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Call(Box<Call>),
     /// Measure a server under load.
     Bench(Box<Bench>),
+    /// Show what a running server is doing, worker by worker, by its admin port.
+    Top(Top),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +56,9 @@ pub(crate) struct Serve {
     /// The deadline of calls whose client sets none
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
+    /// Open an admin port, for `corelane top`: a port of the loopback address, or an IP address and a port
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin: Option<AdminAddress>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -129,7 +135,7 @@ where
     let checked = match &cli.command {
         Command::Bench(bench) => bench.check(),
         Command::Call(call) => call.check(),
-        Command::Serve(_) => Ok(()),
+        Command::Serve(_) | Command::Top(_) => Ok(()),
     };
     checked.map_err(|reason| Cli::command().error(ErrorKind::ArgumentConflict, reason))?;
     Ok(cli)

@@ -1,4 +1,5 @@
-//! The `corelane` command: `serve` runs the example server, `call` makes one call, `bench` measures a server under load.
+//! The `corelane` command: `serve` runs the example server, `call` makes one call, `bench` measures a server under load,
+//! `top` shows what a running server is doing.
 //!
 //! A wrong flag ends it with one line and exit code 2, whatever else goes wrong with one line and exit code 1;
 //! only `call` has more to say.
@@ -10,6 +11,7 @@ mod example;
 mod files;
 mod serve;
 mod tls;
+mod top;
 
 use std::env;
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Command::Call(options) => return call::run(*options),
         Command::Serve(options) => serve::run(options),
         Command::Bench(options) => bench::run(&options),
+        Command::Top(options) => top::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

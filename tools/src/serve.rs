@@ -35,6 +35,9 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
     if let Some(timeout) = options.timeout {
         builder = builder.timeout(timeout);
     }
+    if let Some(admin) = options.admin {
+        builder = builder.admin(admin);
+    }
     let signals = signals()?;
     let handle = builder.start(options.address)?;
     describe(&handle);
@@ -49,6 +52,9 @@ pub(crate) fn run(options: Serve) -> Result<(), Box<dyn Error>> {
 fn describe(handle: &ServerHandle) {
     for address in handle.addresses() {
         println!("listening on {address}");
+    }
+    if let Some(address) = handle.admin_address() {
+        println!("admin port at {address}");
     }
     println!("services: example.v1.UserService, example.v1.OrderService");
     println!("backend: {}", handle.backend());

@@ -99,6 +99,13 @@ impl HistogramSnapshot {
         self.buckets.iter().sum()
     }
 
+    /// The buckets that hold anything, from low to high: the highest value that each takes, and how many it holds. For those
+    /// who subtract an earlier reading on their side of a wire.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let filled = self.buckets.iter().copied().enumerate().filter(|(_, count)| *count != 0);
+        filled.map(|(index, count)| (highest_of(index), count))
+    }
+
     /// The sum of all values.
     #[must_use]
     pub fn sum(&self) -> u64 {
@@ -204,6 +211,14 @@ mod tests {
         assert_eq!([0.0, 0.1, 0.5, 0.91, 1.0].map(|q| seen.quantile(q)), [1, 1, 5, 10, 10]);
         assert_eq!((seen.sum(), seen.mean(), seen.max()), (55, 5, 10));
         assert_eq!(seen.to_string(), "count 10, mean 5, p50 5, p99 10, p999 10, max 10");
+    }
+
+    #[test]
+    fn the_buckets_that_hold_something_are_told() {
+        let histogram = Histogram::new();
+        [3, 3, 16, 17, 40].into_iter().for_each(|value| histogram.record(value));
+        assert_eq!(histogram.snapshot().buckets().collect::<Vec<_>>(), [(3, 2), (16, 1), (17, 1), (41, 1)]);
+        assert_eq!(HistogramSnapshot::default().buckets().count(), 0);
     }
 
     #[test]

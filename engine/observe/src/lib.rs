@@ -13,12 +13,14 @@
 
 mod counter;
 mod histogram;
+mod profile;
 mod redacted;
 mod shards;
 mod worker;
 
 pub use counter::{Counter, Gauge};
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use profile::{CallKind, Lap, ProfileCounters, ProfileSnapshot, ProfileSwitch, Profiling};
 pub use redacted::Redacted;
 pub use shards::{Observed, ShardSet, Writer};
 pub use worker::{CODES_COUNT, CallCodes, Limit, LimitCounters, WorkerCounters, WorkerSnapshot};

@@ -7,6 +7,7 @@
 
 use crate::counter::{Counter, Gauge};
 use crate::histogram::{Histogram, HistogramSnapshot};
+use crate::profile::{ProfileCounters, ProfileSnapshot};
 use crate::shards::Observed;
 use core::fmt;
 
@@ -166,8 +167,11 @@ macro_rules! worker_counters {
             pub calls_failed: CallCodes,
             /// Limits that were hit.
             pub limits_hit: LimitCounters,
-            /// How long calls took, in nanoseconds.
+            /// How long calls took, in nanoseconds, from the turn in which one began to the turn in which it ended: 0 for one that
+            /// was answered at once.
             pub call_duration_ns: Histogram,
+            /// Where the time goes, while its switch is on.
+            pub profile: ProfileCounters,
         }
 
         /// The figures of one worker or the sum of several. `Display` prints a line for each: name, blank, number.
@@ -178,8 +182,10 @@ macro_rules! worker_counters {
             pub calls_failed: [u64; CODES_COUNT],
             /// Limits that were hit, in the order of [`Limit::ALL`].
             pub limits_hit: [u64; Limit::ALL.len()],
-            /// How long calls took, in nanoseconds.
+            /// How long calls took, in nanoseconds, from the turn in which one began to the turn in which it ended.
             pub call_duration_ns: HistogramSnapshot,
+            /// Where the time went, while the profile was on.
+            pub profile: ProfileSnapshot,
         }
 
         impl WorkerCounters {
@@ -190,7 +196,7 @@ macro_rules! worker_counters {
 
         impl WorkerSnapshot {
             /// The figures that are one number, by name.
-            fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+            pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
         }
@@ -230,6 +236,32 @@ worker_counters! {
     resets_in: Counter,
     /// RST_STREAM frames sent.
     resets_out: Counter,
+    /// Processor time of the worker's thread, in nanoseconds. This and what follows is as of the last second.
+    cpu_ns: Counter,
+    /// Connections that we dialed.
+    connections_dialed: Gauge,
+    /// Calls that were woken and wait to be polled.
+    calls_ready: Gauge,
+    /// Connections that wait for a receive buffer.
+    buffers_awaited: Gauge,
+    /// Messages from foreign threads that wait.
+    mailbox_waiting: Gauge,
+    /// Tasks that belong to no connection.
+    tasks_open: Gauge,
+    /// Timers that are set.
+    timers_set: Gauge,
+    /// Bytes of large receive buffers, in use or kept for the next use.
+    memory_receive_buffers: Gauge,
+    /// Bytes of the small receive buffers that connections have for themselves.
+    memory_small_buffers: Gauge,
+    /// Bytes of output buffers kept for the next use.
+    memory_spare_buffers: Gauge,
+    /// Bytes of the tables of connections, tasks and timers.
+    memory_tables: Gauge,
+    /// Bytes of connections without their buffers and streams, at what one was measured to take.
+    memory_connections: Gauge,
+    /// Bytes of streams in flight, by estimate; what handlers hold is not counted.
+    memory_streams: Gauge,
 }
 
 impl WorkerCounters {
@@ -265,10 +297,27 @@ impl Observed for WorkerCounters {
             *sum = sum.wrapping_add(counter.get());
         }
         self.call_duration_ns.add_to(&mut into.call_duration_ns);
+        self.profile.add_to(&mut into.profile);
     }
 }
 
 impl WorkerSnapshot {
+    /// Limits that were hit, by name.
+    pub fn limits(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Limit::ALL.iter().zip(self.limits_hit).map(|(limit, number)| (limit.name(), number))
+    }
+
+    /// Calls ended with another status than OK, by the name of its code.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CODE_NAMES.into_iter().zip(self.calls_failed).skip(OK + 1)
+    }
+
+    /// Bytes held, as far as they are counted: the sum of the figures whose names begin with `memory`.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.numbers().filter(|(name, _)| name.starts_with("memory_")).map(|(_, bytes)| bytes).sum()
+    }
+
     /// Calls ended with another status than OK.
     #[must_use]
     pub fn calls_failed_count(&self) -> u64 {
@@ -287,11 +336,11 @@ impl fmt::Display for WorkerSnapshot {
         for (name, number) in self.numbers() {
             writeln!(f, "{name} {number}")?;
         }
-        for (name, number) in CODE_NAMES.iter().zip(self.calls_failed).skip(OK + 1) {
+        for (name, number) in self.failures() {
             writeln!(f, "calls_failed_{name} {number}")?;
         }
-        for (limit, number) in Limit::ALL.iter().zip(self.limits_hit) {
-            writeln!(f, "limits_hit_{} {number}", limit.name())?;
+        for (name, number) in self.limits() {
+            writeln!(f, "limits_hit_{name} {number}")?;
         }
         writeln!(f, "call_duration_ns {}", self.call_duration_ns)
     }
@@ -369,7 +418,7 @@ mod tests {
         for line in ["resets_in 8", "resets_out 0", "calls_failed_unavailable 1", "limits_hit_abuse 0"] {
             assert!(print.lines().any(|l| l == line), "{line} is missing in\n{print}");
         }
-        assert_eq!(print.lines().count(), 16 + 16 + Limit::ALL.len() + 1);
+        assert_eq!(print.lines().count(), 29 + 16 + Limit::ALL.len() + 1);
         assert!(!print.contains("calls_failed_ok"));
     }
 }

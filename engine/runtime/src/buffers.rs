@@ -11,6 +11,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+/// Bytes that lie in buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Levels {
+    /// Large receive buffers, out or here.
+    pub(crate) large_bytes: usize,
+    /// Spare output buffers.
+    pub(crate) spare_bytes: usize,
+}
+
 /// See the module.
 pub(crate) struct Buffers {
     pool: RefCell<BufferPool>,
@@ -65,6 +74,15 @@ impl Buffers {
         self.waiting.borrow().len()
     }
 
+    /// How much lies in buffers.
+    pub(crate) fn levels(&self) -> Levels {
+        let pool = self.pool.borrow();
+        Levels {
+            large_bytes: (pool.outstanding() + pool.free()) * pool.size(),
+            spare_bytes: self.spares.borrow().iter().map(Vec::capacity).sum(),
+        }
+    }
+
     /// An empty buffer for output: the one used last, whose bytes are in the cache.
     pub(crate) fn take_spare(&self) -> Vec<u8> {
         self.spares.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(OUTPUT_BYTES))
@@ -109,6 +127,7 @@ mod tests {
         buffers.give(granted);
         assert!(second.granted.take().is_none());
         assert!(buffers.take().is_some());
+        assert_eq!(buffers.levels().large_bytes, 64, "the one there is is out");
     }
 
     #[test]
@@ -121,6 +140,8 @@ mod tests {
             buffers.give_spare(vec![7; OUTPUT_BYTES]);
         }
         assert_eq!(buffers.spares.borrow().len(), OUTPUT_SPARES_MAX);
+        let levels = Levels { large_bytes: 0, spare_bytes: OUTPUT_SPARES_MAX * OUTPUT_BYTES };
+        assert_eq!(buffers.levels(), levels);
         assert!(buffers.take_spare().is_empty());
     }
 }

@@ -9,7 +9,7 @@ use crate::listen::{self, Address, Bound};
 use crate::panic::guard;
 use crate::session::{CloseReason, Io, PeerInfo, Session, SessionFactory};
 use crate::worker::{self, Position, Seed};
-use corelane_observe::{ShardSet, WorkerCounters};
+use corelane_observe::{ProfileSwitch, ShardSet, WorkerCounters};
 use corelane_wire::connection::Event;
 use corelane_wire::frame::HEADER_LEN;
 use std::future::Future;
@@ -89,15 +89,22 @@ where
 
     let files = addresses.iter().map(|address| SocketFile(socket_file(address))).collect();
     let counters = ShardSet::new(plan.len());
-    let mut handle =
-        Handle { addresses, backend: choice.kind, workers: Vec::new(), files, counters: counters.clone() };
+    let profile = ProfileSwitch::default();
+    let mut handle = Handle {
+        addresses,
+        backend: choice.kind,
+        workers: Vec::new(),
+        files,
+        counters: counters.clone(),
+        profile: profile.clone(),
+    };
     let factory = Arc::new(factory);
     let (report, reports) = channel();
     let listeners = deal(bound, plan.len());
     for ((index, core), listeners) in plan.iter().copied().enumerate().zip(listeners) {
-        let (config, counters) = (config.clone(), counters.clone());
+        let (config, counters, profile) = (config.clone(), counters.clone(), profile.clone());
         let position = Position { index, count: plan.len() };
-        let post = Post { position, core, kind: choice.kind, config, listeners, counters };
+        let post = Post { position, core, kind: choice.kind, config, listeners, counters, profile };
         // What was started before is drained by the handle's drop.
         handle.workers.push(post.start(factory.clone(), report.clone())?);
     }
@@ -171,6 +178,7 @@ struct Post {
     config: Config,
     listeners: Vec<StdListener>,
     counters: ShardSet<WorkerCounters>,
+    profile: ProfileSwitch,
 }
 
 impl Post {
@@ -234,6 +242,7 @@ impl Post {
                 wire: self.config.wire,
                 tls: self.config.tls,
                 counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
+                profile: self.profile,
                 position: self.position,
             };
             let prepared = worker::prepare(seed, bell, self.listeners)
@@ -281,6 +290,7 @@ pub struct Handle {
     /// Files of Unix sockets, removed at the end.
     files: Vec<SocketFile>,
     counters: ShardSet<WorkerCounters>,
+    profile: ProfileSwitch,
 }
 
 impl Handle {
@@ -307,6 +317,12 @@ impl Handle {
     #[must_use]
     pub fn counters(&self) -> &ShardSet<WorkerCounters> {
         &self.counters
+    }
+
+    /// What has the workers note where their time goes, or not: off at the start. A clone may be used from anywhere.
+    #[must_use]
+    pub fn profile(&self) -> &ProfileSwitch {
+        &self.profile
     }
 
     /// Begins to end the engine: nothing more is accepted, what has begun may finish within `grace`, then connections are
@@ -413,6 +429,7 @@ pub struct LocalListener {
     listener: StdListener,
     config: Config,
     counters: ShardSet<WorkerCounters>,
+    profile: ProfileSwitch,
 }
 
 impl LocalListener {
@@ -428,7 +445,8 @@ impl LocalListener {
         config.wire.validate().map_err(StartError::Wire)?;
         let mut bound = listen::bind(address, 1, config.port_sharing)?;
         let listener = bound.listeners.pop().expect("one listener was asked for");
-        Ok(LocalListener { address: bound.address, listener, config, counters: ShardSet::new(1) })
+        let (counters, profile) = (ShardSet::new(1), ProfileSwitch::default());
+        Ok(LocalListener { address: bound.address, listener, config, counters, profile })
     }
 
     /// Where it listens; a port of 0 has become a number.
@@ -441,6 +459,12 @@ impl LocalListener {
     #[must_use]
     pub fn counters(&self) -> &ShardSet<WorkerCounters> {
         &self.counters
+    }
+
+    /// As [`Handle::profile`].
+    #[must_use]
+    pub fn profile(&self) -> &ProfileSwitch {
+        &self.profile
     }
 }
 
@@ -459,7 +483,7 @@ pub async fn run_local<F: SessionFactory>(
     factory: F,
     shutdown: impl Future<Output = Duration>,
 ) -> Result<(), StartError> {
-    let LocalListener { address, listener, config, counters } = listener;
+    let LocalListener { address, listener, config, counters, profile } = listener;
     let set_up = |source| StartError::Worker { index: 0, source };
     let (rope, bell) = BellRope::pair().map_err(set_up)?;
     let choice = Choice { kind: backend::running(), why: "the runtime around it".to_owned() };
@@ -471,6 +495,7 @@ pub async fn run_local<F: SessionFactory>(
         wire: config.wire,
         tls: config.tls,
         counters: counters.writer(0).expect("only here is it taken"),
+        profile,
         position: Position { index: 0, count: 1 },
     };
     let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;

@@ -118,6 +118,11 @@ impl Home {
         self.mailbox.drain(MAILBOX_MESSAGES_MAX, take)
     }
 
+    /// How many letters wait.
+    pub(crate) fn letters_waiting(&self) -> usize {
+        self.mailbox.len()
+    }
+
     /// For the worker, after the letters: whether some found no room, so that all flags must be looked at.
     pub(crate) fn take_overflow(&self) -> bool {
         // Relaxed first: on nearly every visit nothing is there, and a swap would take the line for itself.

@@ -126,7 +126,11 @@ const RING_BYTES: usize = 4096 * 64 + 4 * 4096 * 16;
 
 /// Bytes that a connection takes in a worker besides its buffers: task, protocol, wakers, slots. Measured with an empty
 /// session (3.6 KiB, 2026-11, x86-64) and rounded up.
-const CONNECTION_BYTES: usize = 4 * 1024;
+pub(crate) const CONNECTION_BYTES: usize = 4 * 1024;
+
+/// Bytes that a stream in flight is taken to hold: its entries in the protocol and in the session, its waker. An estimate from the
+/// sizes of these types; what its handler holds comes on top.
+pub(crate) const STREAM_BYTES: usize = 1024;
 
 const _: () =
     assert!(RECEIVE_BYTES >= 16 * 1024 + HEADER_LEN, "a partial frame must find room to become whole");

@@ -6,7 +6,7 @@ use crate::timers::Target;
 use crate::tls::TlsError;
 use crate::waker::CallSlots;
 use crate::worker::Worker;
-use corelane_observe::WorkerCounters;
+use corelane_observe::{CallKind, WorkerCounters};
 use corelane_wire::Instant;
 use corelane_wire::connection::{Connection, ConnectionError, Event};
 use std::fmt;
@@ -181,6 +181,14 @@ impl Io<'_> {
     #[must_use]
     pub fn counters(&self) -> &WorkerCounters {
         &self.worker.counters
+    }
+
+    /// While the worker's profile is on: notes that a call which began then has just been answered.
+    #[inline]
+    pub fn profile_call(&self, started: Instant, kind: impl FnOnce() -> CallKind) {
+        if self.worker.profile.is_on() {
+            self.worker.profile.answered(kind(), started);
+        }
     }
 
     /// The two ends of the connection.

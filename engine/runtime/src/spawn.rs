@@ -13,6 +13,7 @@ use crate::limits::{SPAWNED_MAX, TASKS_PER_TURN};
 use crate::panic::guard;
 use crate::worker::{self, Worker};
 use corelane_memory::{Key, Slab};
+use corelane_observe::Lap;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -116,6 +117,16 @@ impl Crew {
         }
     }
 
+    /// How many tasks have not ended.
+    pub(crate) fn len(&self) -> usize {
+        self.members.borrow().len()
+    }
+
+    /// Bytes of the table of tasks, the tasks themselves not counted.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.members.borrow().capacity() * size_of::<Member>()
+    }
+
     fn add(&self, worker: &Worker, future: Pin<Box<dyn Future<Output = ()>>>) {
         // None joins a worker that is over, or one that spawns its successor would go on for ever.
         if worker.is_over() {
@@ -175,6 +186,7 @@ impl Crew {
     pub(crate) fn poll(&self, worker: &Worker, cx: &Context<'_>) -> Poll<()> {
         self.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
         self.resting.set(false);
+        worker.profile.lap(Lap::Outside);
         let mut polled = 0;
         loop {
             let next = self.line.borrow_mut().pop_front();
@@ -188,6 +200,7 @@ impl Crew {
                 break;
             }
         }
+        worker.profile.lap(Lap::Tasks);
         if worker.is_over() && self.members.borrow().is_empty() {
             return Poll::Ready(());
         }

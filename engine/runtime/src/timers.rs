@@ -11,6 +11,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 
+/// Bytes that a timer takes in the wheel: what it is about, when, and its neighbours in a list.
+const TIMER_BYTES: usize = size_of::<Target>() + 32;
+
 /// Who is told that a timer went off.
 pub(crate) enum Target {
     /// A call of a connection; the number tells this timer from later ones of the same slot.
@@ -93,6 +96,16 @@ impl Timers {
                 Err(error) => tracing::error!(%error, "cannot set the worker's timer"),
             }
         }
+    }
+
+    /// How many timers are set.
+    pub(crate) fn len(&self) -> usize {
+        self.wheel.borrow().len()
+    }
+
+    /// Bytes of those timers.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.len() * TIMER_BYTES
     }
 
     /// Waits for the alarm.

@@ -15,6 +15,7 @@ use crate::home::{Home, Job, Letter};
 use crate::inbox::{Due, Inbox, Origin, signal};
 use crate::limits::{Limits, RECLAIM_SCAN, SWEEP};
 use crate::panic::guard;
+use crate::profile::Profile;
 use crate::session::SessionFactory;
 use crate::signal::Signal;
 use crate::spawn::Crew;
@@ -22,7 +23,7 @@ use crate::ticker::Ticker;
 use crate::timers::{Target, Timers};
 use crate::tls::{Machine, ServerTls};
 use corelane_memory::{Drained, Key, Slab};
-use corelane_observe::{Limit, WorkerCounters, Writer};
+use corelane_observe::{Limit, ProfileSwitch, WorkerCounters, Writer};
 use corelane_wire::Instant;
 use corelane_wire::connection::Config as WireConfig;
 use std::cell::{Cell, RefCell};
@@ -99,6 +100,7 @@ pub(crate) struct Seed {
     pub(crate) tls: Option<ServerTls>,
     pub(crate) receive_bytes: usize,
     pub(crate) counters: Writer<WorkerCounters>,
+    pub(crate) profile: ProfileSwitch,
     pub(crate) position: Position,
 }
 
@@ -113,6 +115,7 @@ pub(crate) struct Worker {
     seeds: RandomState,
     opened: Cell<u64>,
     pub(crate) counters: Rc<Writer<WorkerCounters>>,
+    pub(crate) profile: Profile,
     clock: Clock,
     now: Cell<Instant>,
     pub(crate) timers: Timers,
@@ -148,7 +151,9 @@ impl Worker {
     fn new(seed: Seed, rope: BellRope) -> io::Result<Worker> {
         let clock = Clock::start();
         let now = clock.read();
+        let counters = Rc::new(seed.counters);
         Ok(Worker {
+            profile: Profile::new(seed.profile, counters.clone(), clock),
             clock,
             now: Cell::new(now),
             timers: Timers::new(Alarm::new()?, now),
@@ -162,7 +167,7 @@ impl Worker {
             tls: seed.tls,
             seeds: RandomState::new(),
             opened: Cell::new(0),
-            counters: Rc::new(seed.counters),
+            counters,
             hunted: Cell::new(0),
             due: RefCell::default(),
             draining: Signal::default(),
@@ -182,6 +187,7 @@ impl Worker {
         let now = self.clock.read();
         self.now.set(now);
         NOW.set(Some(now));
+        self.profile.begin(now);
         if self.timers.is_due(now) {
             self.expire(now);
         }
@@ -332,7 +338,10 @@ impl Worker {
         let wanted = awaited > 0;
         let held_since = now.as_nanos().saturating_sub(nanos(self.limits.frame_hold));
         let stalled_since = now.as_nanos().saturating_sub(nanos(self.limits.write_stall));
+        let (mut large, mut ready) = (0, 0);
         for (_, inbox) in self.connections.borrow().iter() {
+            large += usize::from(inbox.large.get());
+            ready += inbox.ready.borrow().len();
             if inbox.idle.get() && !inbox.quiet.get() && inbox.received_ns.get() <= quiet_since {
                 inbox.quiet.set(true);
                 inbox.signal(signal::QUIET);
@@ -351,6 +360,23 @@ impl Worker {
             }
         }
         self.timers.insert(now, now + SWEEP, Target::Sweep);
+        self.publish_levels(large, ready);
+        self.profile.look(now);
+    }
+
+    /// Connections of both origins.
+    pub(crate) fn connections_count(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    /// Connections that we dialed.
+    pub(crate) fn dialed_count(&self) -> usize {
+        self.dialed.get()
+    }
+
+    /// Bytes of the table of connections.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.connections.borrow().capacity() * size_of::<(u64, Rc<Inbox>)>()
     }
 
     /// Somebody waits for a large buffer: asks one connection that holds one for nothing to give it back. The search

@@ -4,6 +4,7 @@
 //! and their reasons stand with the types that hold them ([`corelane_runtime::Limits`], [`corelane_wire::connection::Config`]).
 
 use std::fmt;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use corelane_runtime::limits::RECEIVE_BYTES;
 use corelane_runtime::{Backend, Config, LocalListener, PortSharing, ServerTls, Workers};
 
 use crate::address::ToAddresses;
+use crate::admin::{Admin, AdminAddress, Figures};
 use crate::error::{ServeError, StartError};
 use crate::factory::Sessions;
 use crate::handle::ServerHandle;
@@ -37,6 +39,7 @@ impl Server {
             limits: CallLimits { timeout: None, timeout_max: None, calls_max: u32::MAX },
             plan: Plan::default(),
             shutdown_grace: SHUTDOWN_GRACE,
+            admin: None,
         }
     }
 }
@@ -47,6 +50,7 @@ pub struct Builder {
     limits: CallLimits,
     plan: Plan,
     shutdown_grace: Duration,
+    admin: Option<AdminAddress>,
 }
 
 impl fmt::Debug for Builder {
@@ -56,6 +60,7 @@ impl fmt::Debug for Builder {
             .field("limits", &self.limits)
             .field("services", &self.plan.names())
             .field("shutdown_grace", &self.shutdown_grace)
+            .field("admin", &self.admin)
             .finish_non_exhaustive()
     }
 }
@@ -169,6 +174,24 @@ impl Builder {
         self
     }
 
+    /// Opens an admin port: HTTP/1.1, JSON, on a thread of its own. `GET /` lists what it has: `/healthz`, `/stats`, `/cores`, and
+    /// `POST /profile?on` (or `off`) to turn the workers' profiles on. There is none unless this is set.
+    ///
+    /// It knows no users and no encryption: a port number alone means the loopback address, and whoever gives another address
+    /// sees to it that only those who may reach it.
+    ///
+    /// ```no_run
+    /// # use corelane_server::Server;
+    /// let server = Server::builder().admin(9901).start("0.0.0.0:50051")?;
+    /// println!("admin port at {:?}", server.admin_address());
+    /// # Ok::<(), corelane_server::StartError>(())
+    /// ```
+    #[must_use]
+    pub fn admin(mut self, address: impl Into<AdminAddress>) -> Builder {
+        self.admin = Some(address.into());
+        self
+    }
+
     /// Adds an interceptor that sees the calls of all services, before their own. `make` runs once on each worker.
     #[must_use]
     pub fn interceptor<I: Interceptor>(mut self, make: impl Fn() -> I + Send + Sync + 'static) -> Builder {
@@ -200,7 +223,7 @@ impl Builder {
     pub fn start(self, addresses: impl ToAddresses) -> Result<ServerHandle, StartError> {
         self.validate()?;
         let addresses = addresses.to_addresses()?;
-        let Builder { config, limits, plan, shutdown_grace } = self;
+        let Builder { config, limits, plan, shutdown_grace, admin } = self;
         let memory = config.limits.memory_per_worker(RECEIVE_BYTES);
         let fault: Arc<Mutex<Option<StartError>>> = Arc::default();
         let make = {
@@ -214,12 +237,15 @@ impl Builder {
                 Sessions::new(methods, limits.clone())
             }
         };
+        let port = AdminPort::bind(admin)?;
         let engine = corelane_runtime::start(config, &addresses, make)?;
         let fault = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match fault {
-            Some(fault) => Err(fault),
-            None => Ok(ServerHandle::new(engine, memory, shutdown_grace)),
+        if let Some(fault) = fault {
+            return Err(fault);
         }
+        let figures = Figures::new(engine.counters().clone(), engine.profile().clone(), &engine.backend());
+        let admin = port.map(|port| port.open(figures)).transpose()?;
+        Ok(ServerHandle::new(engine, memory, shutdown_grace, admin))
     }
 
     /// Starts the server and waits until it has ended, which takes somebody else: a worker's fault, or the end of the process.
@@ -257,8 +283,10 @@ impl Builder {
         let addresses = address.to_addresses()?;
         let [address] = &addresses[..] else { return Err(StartError::OneAddress { count: addresses.len() }) };
         let listener = LocalListener::bind(self.config, address)?;
+        let figures = Figures::new(listener.counters().clone(), listener.profile().clone(), &"local");
+        let admin = AdminPort::bind(self.admin)?.map(|port| port.open(figures)).transpose()?;
         let sessions = Sessions::new(self.plan.methods()?, self.limits);
-        Ok(LocalServer::new(listener, sessions, self.shutdown_grace))
+        Ok(LocalServer::new(listener, sessions, self.shutdown_grace, admin))
     }
 
     /// Serves inside a monoio runtime that the embedding program owns, until the future is dropped. See
@@ -274,5 +302,29 @@ impl Builder {
     fn validate(&self) -> Result<(), StartError> {
         self.config.wire.validate()?;
         self.plan.validate()
+    }
+}
+
+/// The admin port before it answers.
+struct AdminPort {
+    address: AdminAddress,
+    listener: TcpListener,
+}
+
+impl AdminPort {
+    /// Binds it, where there is to be one.
+    fn bind(address: Option<AdminAddress>) -> Result<Option<AdminPort>, StartError> {
+        let Some(address) = address else { return Ok(None) };
+        match TcpListener::bind(SocketAddr::from(address)) {
+            Ok(listener) => Ok(Some(AdminPort { address, listener })),
+            Err(source) => Err(StartError::Admin { address, source }),
+        }
+    }
+
+    fn open(self, figures: Figures) -> Result<Admin, StartError> {
+        let AdminPort { address, listener } = self;
+        let admin = Admin::open(listener, figures).map_err(|source| StartError::Admin { address, source })?;
+        tracing::info!(address = %admin.address(), "the admin port is open");
+        Ok(admin)
     }
 }

@@ -2,9 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 use corelane_runtime::WorkerPanic;
 use corelane_wire::connection::ConfigError;
+
+use crate::admin::AdminAddress;
 
 /// Why a server did not start. Nothing runs then.
 #[derive(Debug)]
@@ -35,6 +38,13 @@ pub enum StartError {
         /// What the panic said.
         message: String,
     },
+    /// The admin port could not be opened.
+    Admin {
+        /// Where.
+        address: AdminAddress,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A number is outside of what HTTP/2 allows.
     Config(ConfigError),
     /// The workers could not be started: a busy port, a core that is not there, no io_uring, …
@@ -55,6 +65,9 @@ impl fmt::Display for StartError {
             StartError::ServicePanicked { message } => {
                 write!(f, "the services could not be made: panicked: {message}")
             }
+            StartError::Admin { address, source } => {
+                write!(f, "the admin port cannot be opened at {address}: {source}")
+            }
             StartError::Config(error) => error.fmt(f),
             StartError::Runtime(error) => error.fmt(f),
         }
@@ -65,6 +78,7 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             StartError::Runtime(error) => error.source(),
+            StartError::Admin { source, .. } => Some(source),
             _ => None,
         }
     }

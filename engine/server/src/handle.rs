@@ -1,10 +1,13 @@
 //! What outlives the start of a server: where it listens, what it counts, how it ends.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelane_observe::WorkerSnapshot;
+use corelane_observe::{ProfileSwitch, WorkerSnapshot};
 use corelane_runtime::{Address, BackendKind, Drainer, Handle, Memory, WorkerPanic};
+
+use crate::admin::Admin;
 
 /// A server that runs on its own threads.
 ///
@@ -15,17 +18,25 @@ pub struct ServerHandle {
     engine: Handle,
     memory: Memory,
     grace: Duration,
+    /// Open until the server has ended.
+    admin: Option<Admin>,
 }
 
 impl ServerHandle {
-    pub(crate) fn new(engine: Handle, memory: Memory, grace: Duration) -> ServerHandle {
-        ServerHandle { engine, memory, grace }
+    pub(crate) fn new(engine: Handle, memory: Memory, grace: Duration, admin: Option<Admin>) -> ServerHandle {
+        ServerHandle { engine, memory, grace, admin }
     }
 
     /// Where the server listens, in the order in which the addresses were given; a port of 0 has become a number.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         self.engine.addresses()
+    }
+
+    /// Where the admin port listens, if there is one; a port of 0 has become a number.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// io_uring or epoll.
@@ -55,6 +66,15 @@ impl ServerHandle {
     /// What each worker has done so far: for the balance between them.
     pub fn counters_by_worker(&self) -> impl Iterator<Item = WorkerSnapshot> {
         self.engine.counters().snapshots()
+    }
+
+    /// What has the workers note where their time goes, or not; they do not unless it is turned on. What they noted is in
+    /// [`counters`](Self::counters). A clone may be used from anywhere.
+    ///
+    /// While it is on, a small call costs some clock readings more, 20 to 30 ns each; while it is off it costs nothing.
+    #[must_use]
+    pub fn profile(&self) -> &ProfileSwitch {
+        self.engine.profile()
     }
 
     /// Begins to end the server: clients are told to go elsewhere, nothing more is accepted, and calls in flight may finish

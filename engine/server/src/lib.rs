@@ -5,12 +5,14 @@
 //! call whose handler is ready at once is decoded from the receive buffer, run and answered into the output buffer before the
 //! next frame is looked at, and nothing is allocated for it.
 //!
-//! Does not: read sockets or clocks (`runtime`), know frames (`wire`), make threads of its own, install signal handlers.
+//! Does not: read the sockets or clocks of calls (`runtime`), know frames (`wire`), make threads but the admin port's, which is off
+//! unless it is asked for, install signal handlers.
 //!
 //! Where to begin reading: `session.rs` (the life of a call), `dispatch/` (where types are known), `reply.rs` (what is
-//! sent), `builder.rs` (what can be set).
+//! sent), `builder.rs` (what can be set), `admin/mod.rs` (what is told about all this).
 
 mod address;
+mod admin;
 mod admission;
 mod builder;
 mod call;
@@ -31,6 +33,7 @@ mod session;
 mod worker;
 
 pub use address::ToAddresses;
+pub use admin::{AdminAddress, InvalidAdminAddress};
 pub use builder::{Builder, Server};
 pub use error::{ServeError, StartError};
 pub use handle::{ServerHandle, Stopper};
@@ -38,5 +41,5 @@ pub use local::LocalServer;
 pub use methods::Methods;
 pub use service::{DECODING_SIZE_MAX, Service, ServiceOptions};
 
-pub use corelane_observe::WorkerSnapshot;
+pub use corelane_observe::{CallKind, Lap, Limit, ProfileSnapshot, ProfileSwitch, Profiling, WorkerSnapshot};
 pub use corelane_runtime::{Address, Backend, BackendKind, PortSharing, WorkerPanic, Workers};

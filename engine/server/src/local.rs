@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::future::{Future, pending};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelane_observe::{ShardSet, WorkerCounters};
+use corelane_observe::{ProfileSwitch, ShardSet, WorkerCounters};
 use corelane_runtime::{Address, LocalListener, run_local};
 
+use crate::admin::Admin;
 use crate::error::StartError;
 use crate::factory::Sessions;
 
@@ -15,6 +17,8 @@ pub struct LocalServer {
     listener: LocalListener,
     sessions: Sessions,
     grace: Duration,
+    /// Open as long as the server's future is there.
+    admin: Option<Admin>,
 }
 
 impl fmt::Debug for LocalServer {
@@ -24,8 +28,13 @@ impl fmt::Debug for LocalServer {
 }
 
 impl LocalServer {
-    pub(crate) fn new(listener: LocalListener, sessions: Sessions, grace: Duration) -> LocalServer {
-        LocalServer { listener, sessions, grace }
+    pub(crate) fn new(
+        listener: LocalListener,
+        sessions: Sessions,
+        grace: Duration,
+        admin: Option<Admin>,
+    ) -> LocalServer {
+        LocalServer { listener, sessions, grace, admin }
     }
 
     /// Where it listens; a port of 0 has become a number.
@@ -34,10 +43,22 @@ impl LocalServer {
         self.listener.address()
     }
 
+    /// As [`crate::ServerHandle::admin_address`].
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
     /// The server's counters: a clone reads them from any thread while the server runs.
     #[must_use]
     pub fn counters(&self) -> &ShardSet<WorkerCounters> {
         self.listener.counters()
+    }
+
+    /// As [`crate::ServerHandle::profile`].
+    #[must_use]
+    pub fn profile(&self) -> &ProfileSwitch {
+        self.listener.profile()
     }
 
     /// Serves until the future is dropped.
@@ -54,6 +75,7 @@ impl LocalServer {
     /// When the worker cannot be set up on this thread.
     pub async fn serve_with_shutdown(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         let grace = self.grace;
+        let _admin = self.admin;
         let shutdown = async move {
             shutdown.await;
             grace

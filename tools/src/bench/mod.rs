@@ -19,7 +19,7 @@ mod spec;
 mod streams;
 mod summary;
 mod text;
-mod units;
+pub(crate) mod units;
 pub(crate) mod values;
 mod workers;
 

@@ -6,7 +6,7 @@ use super::turn::session_and_io;
 use crate::limits::{FLUSH, LINGER};
 use crate::session::{CloseReason, Io, Session};
 use crate::tls::TlsError;
-use corelane_observe::Limit;
+use corelane_observe::{Lap, Limit};
 use std::time::Duration;
 
 impl<S: Session> Driver<S> {
@@ -24,7 +24,9 @@ impl<S: Session> Driver<S> {
             if let Some(event) = &received.event {
                 self.events_left -= 1;
                 let (session, mut io) = session_and_io!(self);
+                io.worker.profile.lap(Lap::Wire);
                 session.event(&mut io, event);
+                self.worker.profile.lap(Lap::Handlers);
                 self.consume_secure(consumed);
                 continue;
             }
@@ -38,6 +40,7 @@ impl<S: Session> Driver<S> {
                 Err(error) => return self.fail_secure(error),
             }
         }
+        self.worker.profile.lap(Lap::Wire);
         let is_ended = self.tls.as_ref().is_some_and(|tls| tls.is_ended()) || self.input.is_ended();
         if is_ended && self.input.starved {
             // Without a close_notify too: HTTP/2 has ends of its own, so that nothing can be cut off unnoticed.

@@ -7,10 +7,11 @@ use crate::inbox::{Due, signal};
 use crate::limits::{
     EVENTS_PER_TURN, FLUSH, FORCED, LINGER, LINGER_BYTES_MAX, POLLS_PER_TURN, REFILLS_PER_TURN,
 };
+use crate::profile::{Unwatched, Watch, Watched};
 use crate::session::{CloseReason, Io, Session};
 use crate::timers::Target;
 use crate::tls::{TlsError, is_record};
-use corelane_observe::Limit;
+use corelane_observe::{Lap, Limit};
 use corelane_wire::connection::{Cause, ConnectionError, Received};
 use corelane_wire::frame::ErrorCode;
 use std::io;
@@ -53,6 +54,9 @@ impl<S: Session> Driver<S> {
 
     /// Ends a turn; `Ready` when the connection is over.
     pub(super) fn end(&mut self) -> Poll<()> {
+        if self.worker.profile.is_on() {
+            self.worker.profile.turned(EVENTS_PER_TURN - self.events_left, POLLS_PER_TURN - self.polls_left);
+        }
         if self.phase == Phase::Closing && !self.input.is_reading() && !self.output.is_writing() {
             self.input.close(&self.worker.buffers, &self.inbox);
             return Poll::Ready(());
@@ -87,6 +91,7 @@ impl<S: Session> Driver<S> {
         match self.input.arrived(result, buffer) {
             Arrived::Bytes(bytes) => {
                 self.worker.counters.bytes_in.add(bytes as u64);
+                self.worker.profile.moved(Lap::Receive, bytes as u64);
                 self.inbox.received_ns.set(self.now.as_nanos());
                 self.inbox.quiet.set(false);
             }
@@ -102,6 +107,7 @@ impl<S: Session> Driver<S> {
         match self.output.written(result, buffer, &self.worker.buffers) {
             Ok(bytes) => {
                 self.worker.counters.bytes_out.add(bytes as u64);
+                self.worker.profile.moved(Lap::Transmit, bytes as u64);
                 // What waited for the output to shrink; without streams nothing did.
                 self.touched |= self.wire.streams_count() != 0;
             }
@@ -137,7 +143,11 @@ impl<S: Session> Driver<S> {
         }
         Output::prepare(&mut self.wire, &self.worker.buffers);
         self.touched = true;
-        if let Err(error) = self.hand_over() {
+        let handed = match self.worker.profile.is_on() {
+            false => self.hand_over::<Unwatched>(),
+            true => self.hand_over::<Watched>(),
+        };
+        if let Err(error) = handed {
             return match is_of_tls(error, self.input.unread()) {
                 true => self.close(&CloseReason::TlsPeer, FLUSH, LINGER),
                 false => self.fail(error),
@@ -152,7 +162,7 @@ impl<S: Session> Driver<S> {
     }
 
     /// Has the session hear of one event after the other, as far as they have come and this turn allows.
-    fn hand_over(&mut self) -> Result<(), ConnectionError> {
+    fn hand_over<W: Watch>(&mut self) -> Result<(), ConnectionError> {
         let (session, mut io) = session_and_io!(self);
         let input = &mut self.input;
         while self.events_left > 0 && io.wire.wants_input() {
@@ -166,10 +176,13 @@ impl<S: Session> Driver<S> {
                 input.consume(*consumed);
                 input.starved = true;
                 io.inbox.partial_since_ns.set(input.partial_since(io.now));
+                W::lap(&io.worker.profile, Lap::Wire);
                 break;
             };
+            W::lap(&io.worker.profile, Lap::Wire);
             self.events_left -= 1;
             session.event(&mut io, event);
+            W::lap(&io.worker.profile, Lap::Handlers);
             input.consume(*consumed);
         }
         Ok(())
@@ -207,6 +220,7 @@ impl<S: Session> Driver<S> {
         if inbox.is_empty() {
             *inbox = due;
         }
+        self.worker.profile.lap(Lap::Handlers);
     }
 
     /// Polls the calls that were woken.
@@ -231,6 +245,7 @@ impl<S: Session> Driver<S> {
                 ready.append(&mut self.inbox.ready.borrow_mut());
                 *self.inbox.ready.borrow_mut() = ready;
             }
+            self.worker.profile.lap(Lap::Handlers);
         }
     }
 
@@ -243,6 +258,7 @@ impl<S: Session> Driver<S> {
         Output::prepare(&mut self.wire, &self.worker.buffers);
         for _ in 0..REFILLS_PER_TURN {
             self.wire.transmit(self.now);
+            self.worker.profile.lap(Lap::Transmit);
             let mut refilled = false;
             while let Some((_, tag)) = self.wire.poll_writable() {
                 refilled = true;
@@ -252,6 +268,7 @@ impl<S: Session> Driver<S> {
             if !refilled {
                 break;
             }
+            self.worker.profile.lap(Lap::Handlers);
         }
         if self.wire.is_finished() {
             self.close(&CloseReason::Finished, FLUSH, LINGER);

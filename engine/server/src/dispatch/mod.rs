@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::task::Context;
 
 use corelane_call::{CallParts, Codec, Encoding, Inbound, Metadata, Request, Status, Streaming, message};
+use corelane_observe::CallKind;
 use corelane_wire::grpc::Message;
 
 pub(crate) use corelane_runtime::{Panic, guard};
@@ -63,6 +64,8 @@ pub(crate) enum Requests {
 pub(crate) trait Method {
     /// How many messages its requests have.
     fn requests(&self) -> Requests;
+    /// Which of the four kinds its calls are of.
+    fn kind(&self) -> CallKind;
     /// Starts a call and polls it for the first time.
     fn start(&self, arrival: Arrival<'_>, cx: &mut Context<'_>, reply: &mut Reply<'_>) -> Progress;
     /// Polls the pending call at `index`.

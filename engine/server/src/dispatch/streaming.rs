@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use corelane_call::{Codec, ReplyParts, Request, Response, Status};
+use corelane_observe::CallKind;
 use futures_core::Stream;
 
 use super::slots::{Home, Reuse};
@@ -61,6 +62,10 @@ where
 {
     type Home = Running<Fut, S>;
     const REQUESTS: Requests = R::REQUESTS;
+    const KIND: CallKind = match R::REQUESTS {
+        Requests::One => CallKind::ServerStreaming,
+        Requests::Many => CallKind::Bidi,
+    };
 
     fn begin(&self, home: &mut Running<Fut, S>, arrival: Arrival<'_>) -> Result<(), Status> {
         let request = R::receive(&self.codec, arrival)?;

@@ -5,6 +5,7 @@
 use std::task::{Context, Poll};
 
 use corelane_call::{Metadata, Status};
+use corelane_observe::CallKind;
 
 use super::slots::{Reuse, Slots};
 use super::{Arrival, Method, Panic, Progress, Requests, guard};
@@ -19,6 +20,8 @@ pub(crate) trait Drive {
     type Home: Reuse;
     /// How many messages a request has.
     const REQUESTS: Requests;
+    /// Which kind of calls this is.
+    const KIND: CallKind;
     /// Decodes the request and calls the handler: `home` holds its future then.
     fn begin(&self, home: &mut Self::Home, arrival: Arrival<'_>) -> Result<(), Status>;
     /// Polls what `home` holds, and sends what it yields. `home` is vacant once the call is over, unless there was a panic.
@@ -66,6 +69,10 @@ impl<D: Drive> Typed<D> {
 impl<D: Drive> Method for Typed<D> {
     fn requests(&self) -> Requests {
         D::REQUESTS
+    }
+
+    fn kind(&self) -> CallKind {
+        D::KIND
     }
 
     fn start(&self, arrival: Arrival<'_>, cx: &mut Context<'_>, reply: &mut Reply<'_>) -> Progress {

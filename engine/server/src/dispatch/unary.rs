@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use corelane_call::{Codec, Request, Response, Status};
+use corelane_observe::CallKind;
 
 use super::slots::{Home, Reuse};
 use super::typed::{Drive, Ending};
@@ -32,6 +33,10 @@ where
 {
     type Home = Home<Fut>;
     const REQUESTS: Requests = R::REQUESTS;
+    const KIND: CallKind = match R::REQUESTS {
+        Requests::One => CallKind::Unary,
+        Requests::Many => CallKind::ClientStreaming,
+    };
 
     #[inline]
     fn begin(&self, home: &mut Home<Fut>, arrival: Arrival<'_>) -> Result<(), Status> {

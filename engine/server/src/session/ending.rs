@@ -20,6 +20,7 @@ impl ServerSession {
         }
         let ending = self.conclude(&call, io.now, ending);
         reply::end(io.wire, call.key, &call.reply, &self.worker, ending);
+        io.profile_call(call.started, || self.worker.entry(call.method).method.kind());
         self.retire(call);
     }
 
