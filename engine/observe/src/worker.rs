@@ -230,6 +230,12 @@ worker_counters! {
     resets_in: Counter,
     /// RST_STREAM frames sent.
     resets_out: Counter,
+    /// Looks of a spinning worker for work, before it slept.
+    spin_looks: Counter,
+    /// Waits of a spinning worker that brought work, so that it did not sleep.
+    spin_hits: Counter,
+    /// Waits of a spinning worker that were in vain, so that it slept.
+    spin_misses: Counter,
 }
 
 impl WorkerCounters {
@@ -369,7 +375,7 @@ mod tests {
         for line in ["resets_in 8", "resets_out 0", "calls_failed_unavailable 1", "limits_hit_abuse 0"] {
             assert!(print.lines().any(|l| l == line), "{line} is missing in\n{print}");
         }
-        assert_eq!(print.lines().count(), 16 + 16 + Limit::ALL.len() + 1);
+        assert_eq!(print.lines().count(), 19 + 16 + Limit::ALL.len() + 1);
         assert!(!print.contains("calls_failed_ok"));
     }
 }

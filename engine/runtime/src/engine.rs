@@ -235,6 +235,7 @@ impl Post {
                 tls: self.config.tls,
                 counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
                 position: self.position,
+                spin: self.config.spin,
             };
             let prepared = worker::prepare(seed, bell, self.listeners)
                 .map_err(|source| StartError::Worker { index, source })?;
@@ -242,7 +243,7 @@ impl Post {
             let factory = factory(index);
             // Nobody listens once one worker could not start.
             let _ = report.send(Ok(()));
-            worker::serve(prepared, factory, std::future::pending()).await;
+            worker::serve_and_spin(prepared, factory).await;
             Ok(())
         });
         let ended = ran.unwrap_or_else(|source| {
@@ -416,8 +417,8 @@ pub struct LocalListener {
 }
 
 impl LocalListener {
-    /// Binds `address`. Of `config`, the workers and the backend do not matter: there is one worker, and the runtime around
-    /// it was chosen before.
+    /// Binds `address`. Of `config`, the workers, the backend and the time to spin do not matter: there is one worker, and
+    /// the runtime around it was chosen before.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -472,6 +473,7 @@ pub async fn run_local<F: SessionFactory>(
         tls: config.tls,
         counters: counters.writer(0).expect("only here is it taken"),
         position: Position { index: 0, count: 1 },
+        spin: Duration::ZERO,
     };
     let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;
     prepared.install()?;

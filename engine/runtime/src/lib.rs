@@ -31,6 +31,7 @@ mod panic;
 mod session;
 mod signal;
 mod spawn;
+mod spin;
 mod ticker;
 mod timers;
 mod tls;
