@@ -1,13 +1,14 @@
 //! A closed loop of calls of one kind: how fast the client is.
 //!
-//! One worker, so many channels of one connection each, so many calls at once on each. What it prints is one line of JSON, the
-//! same as its peers print.
+//! So many channels of one connection each, so many calls at once on each; with several workers the connections are dealt out to
+//! them. What it prints is one line of JSON, the same as its peers print.
 //!
 //! Invariant: a call that fails, or that is answered with another size or number than was asked for, ends the run. Does not: look
 //! into what is answered any further; the suites do.
 
 use std::error::Error;
 use std::str::FromStr;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use corelane::client::{Channel, Engine, Workers, spawn_local};
@@ -70,15 +71,24 @@ pub struct Load {
     pub response_size: u32,
     /// Messages of a stream.
     pub messages: u32,
+    /// Workers that make the calls.
+    pub workers: usize,
+    /// For how long each of them spins before it sleeps.
+    pub spin: Duration,
 }
 
 /// Makes the calls, and gives the line that says how it went.
 ///
 /// # Errors
-/// If the worker cannot be started, the server not be reached, or a call fails.
+/// If the workers cannot be started, the server not be reached, or a call fails.
 pub fn run(load: Load) -> Result<String, Box<dyn Error>> {
-    let engine = Engine::start(Workers::Count(1))?;
-    let (mut latencies, elapsed) = engine.block_on(move || drive(load))?;
+    let engine = Engine::builder().workers(Workers::Count(load.workers)).spin(load.spin).start()?;
+    let started = Instant::now();
+    let mut latencies = match load.workers {
+        1 => engine.block_on(move || drive(load))?,
+        _ => share_out(&engine, &load)?,
+    };
+    let elapsed = started.elapsed();
     let calls = latencies.len();
     // Three of them are wanted, and to sort all would be taken for the client's time.
     let mut at = |thousandths: usize| {
@@ -94,10 +104,30 @@ pub fn run(load: Load) -> Result<String, Box<dyn Error>> {
     ))
 }
 
-async fn drive(load: Load) -> Result<(Latencies, Duration), Status> {
+/// Has each worker drive its share of the connections, and the calls that belong to them.
+fn share_out(engine: &Engine, load: &Load) -> Result<Latencies, Box<dyn Error>> {
+    let (sender, receiver) = mpsc::channel();
+    for worker in 0..load.workers {
+        let connections =
+            load.connections / load.workers + usize::from(worker < load.connections % load.workers);
+        let calls = load.calls * connections / load.connections.max(1);
+        let (share, sender) = (Load { connections, calls, ..load.clone() }, sender.clone());
+        engine.spawn_on(worker, move || async move {
+            // Nobody listens once another worker's share has failed.
+            let _ = sender.send(drive(share).await);
+        })?;
+    }
+    drop(sender);
+    let mut latencies = Latencies::with_capacity(load.calls);
+    for _ in 0..load.workers {
+        latencies.extend(receiver.recv()??);
+    }
+    Ok(latencies)
+}
+
+async fn drive(load: Load) -> Result<Latencies, Status> {
     let each = load.calls / (load.connections * load.streams).max(1);
-    let (done, mut ended) = stream::channel(load.connections * load.streams);
-    let started = Instant::now();
+    let (done, mut ended) = stream::channel((load.connections * load.streams).max(1));
     for _ in 0..load.connections {
         let target = format!("ipv4:127.0.0.1:{}", load.port);
         let channel = Channel::builder(target).connections(1, 1).connect().await?;
@@ -116,7 +146,7 @@ async fn drive(load: Load) -> Result<(Latencies, Duration), Status> {
     while let Some(slot) = ended.recv().await {
         latencies.extend(slot?);
     }
-    Ok((latencies, started.elapsed()))
+    Ok(latencies)
 }
 
 /// One call after the other. The clock is read once for each: where one ends the next one begins.

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use corelane::server::Workers;
 use corelane_benches::{Load, run, server};
@@ -10,12 +11,18 @@ use corelane_benches::{Load, run, server};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "usage: bench-peer serve PORT [WORKERS] | bench-peer load PORT unary|download|upload|chat CONNECTIONS STREAMS CALLS \
-                     REQUEST_SIZE RESPONSE_SIZE MESSAGES";
+const USAGE: &str = "usage: bench-peer serve PORT [WORKERS] [--spin MICROSECONDS] | bench-peer load PORT unary|download|upload|chat \
+                     CONNECTIONS STREAMS CALLS REQUEST_SIZE RESPONSE_SIZE MESSAGES [--workers N] [--spin MICROSECONDS]";
 
 enum Order {
-    Serve { port: u16, workers: usize },
+    Serve { port: u16, workers: usize, spin: Duration },
     Load(Load),
+}
+
+/// What may follow the places.
+struct Flags {
+    workers: Option<usize>,
+    spin: Duration,
 }
 
 fn main() -> ExitCode {
@@ -25,7 +32,7 @@ fn main() -> ExitCode {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
-        Some(Order::Serve { port, workers }) => serve(port, workers),
+        Some(Order::Serve { port, workers, spin }) => serve(port, workers, spin),
         Some(Order::Load(load)) => run(load).map(|line| println!("{line}")),
     };
     match done {
@@ -38,9 +45,14 @@ fn main() -> ExitCode {
 }
 
 fn parse(words: &[&str]) -> Option<Order> {
-    Some(match *words {
-        ["serve", port] => Order::Serve { port: port.parse().ok()?, workers: 1 },
-        ["serve", port, workers] => Order::Serve { port: port.parse().ok()?, workers: workers.parse().ok()? },
+    let places = words.iter().position(|word| word.starts_with("--")).unwrap_or(words.len());
+    let (places, flags) = words.split_at(places);
+    let Flags { workers: crew, spin } = parse_flags(flags)?;
+    Some(match *places {
+        ["serve", port] if crew.is_none() => Order::Serve { port: port.parse().ok()?, workers: 1, spin },
+        ["serve", port, workers] if crew.is_none() => {
+            Order::Serve { port: port.parse().ok()?, workers: workers.parse().ok()?, spin }
+        }
         ["load", port, kind, connections, streams, calls, request_size, response_size, messages] => {
             Order::Load(Load {
                 port: port.parse().ok()?,
@@ -51,14 +63,28 @@ fn parse(words: &[&str]) -> Option<Order> {
                 request_size: request_size.parse().ok()?,
                 response_size: response_size.parse().ok()?,
                 messages: messages.parse().ok()?,
+                workers: crew.unwrap_or(1),
+                spin,
             })
         }
         _ => return None,
     })
 }
 
-fn serve(port: u16, workers: usize) -> Result<(), Box<dyn Error>> {
-    let handle = server().workers(Workers::Count(workers)).start(format!("127.0.0.1:{port}"))?;
+fn parse_flags(words: &[&str]) -> Option<Flags> {
+    let mut flags = Flags { workers: None, spin: Duration::ZERO };
+    for pair in words.chunks(2) {
+        match *pair {
+            ["--workers", count] => flags.workers = Some(count.parse().ok()?),
+            ["--spin", micros] => flags.spin = Duration::from_micros(micros.parse().ok()?),
+            _ => return None,
+        }
+    }
+    Some(flags)
+}
+
+fn serve(port: u16, workers: usize, spin: Duration) -> Result<(), Box<dyn Error>> {
+    let handle = server().workers(Workers::Count(workers)).spin(spin).start(format!("127.0.0.1:{port}"))?;
     for address in handle.addresses() {
         println!("listening on {address} backend={} workers={}", handle.backend(), handle.workers());
     }

@@ -46,6 +46,22 @@ impl Engine {
         Engine::with_config(Config { workers, ..Config::default() })
     }
 
+    /// How the workers are told what they are to be: on all cores unless it says otherwise.
+    ///
+    /// ```
+    /// use corelane_client::Engine;
+    /// use corelane_runtime::Workers;
+    /// use std::time::Duration;
+    ///
+    /// let engine = Engine::builder().workers(Workers::Count(1)).spin(Duration::from_micros(50)).start()?;
+    /// assert_eq!(engine.workers(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder { config: Config::default() }
+    }
+
     /// Starts workers on one backend.
     ///
     /// # Errors
@@ -145,6 +161,44 @@ impl Engine {
     /// Ends the engine: calls in flight may finish within `grace`. Comes back at once.
     pub fn drain(&self, grace: Duration) {
         self.inner.handle().drain(grace);
+    }
+}
+
+/// Workers for clients that have not started yet; see [`Engine::builder`].
+#[derive(Clone, Debug)]
+pub struct EngineBuilder {
+    config: Config,
+}
+
+impl EngineBuilder {
+    /// How many workers, and on which cores: one for each core unless it is set.
+    #[must_use]
+    pub fn workers(mut self, workers: Workers) -> EngineBuilder {
+        self.config.workers = workers;
+        self
+    }
+
+    /// io_uring or epoll: what the kernel allows, unless this or `CORELANE_BACKEND` decides.
+    #[must_use]
+    pub fn backend(mut self, backend: Backend) -> EngineBuilder {
+        self.config.backend = backend;
+        self
+    }
+
+    /// For how long a worker that has just worked asks its kernel for more before it sleeps: not at all unless it is set. It
+    /// shortens calls that go one after the other, and costs CPU time; see [`Config::spin`].
+    #[must_use]
+    pub fn spin(mut self, budget: Duration) -> EngineBuilder {
+        self.config.spin = budget;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// As the runtime's start.
+    pub fn start(self) -> Result<Engine, StartError> {
+        Engine::with_config(self.config)
     }
 }
 

@@ -39,7 +39,7 @@ pub use call::WaitForReady;
 pub use caller::{Caller, DECODING_SIZE_MAX};
 pub use channel::{Channel, ChannelBuilder, SharedChannel};
 pub use credentials::{BearerToken, CallCredentials, CallTo, ChannelSecurity};
-pub use engine::Engine;
+pub use engine::{Engine, EngineBuilder};
 pub use error::{BuildError, Cause, Failure, Place};
 pub use guard::BreakerEvent;
 pub use keepalive::{KeepaliveConfig, WhileIdle};

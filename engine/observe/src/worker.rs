@@ -262,6 +262,12 @@ worker_counters! {
     memory_connections: Gauge,
     /// Bytes of streams in flight, by estimate; what handlers hold is not counted.
     memory_streams: Gauge,
+    /// Looks of a spinning worker for work, before it slept.
+    spin_looks: Counter,
+    /// Waits of a spinning worker that brought work, so that it did not sleep.
+    spin_hits: Counter,
+    /// Waits of a spinning worker that were in vain, so that it slept.
+    spin_misses: Counter,
 }
 
 impl WorkerCounters {
@@ -418,7 +424,7 @@ mod tests {
         for line in ["resets_in 8", "resets_out 0", "calls_failed_unavailable 1", "limits_hit_abuse 0"] {
             assert!(print.lines().any(|l| l == line), "{line} is missing in\n{print}");
         }
-        assert_eq!(print.lines().count(), 29 + 16 + Limit::ALL.len() + 1);
+        assert_eq!(print.lines().count(), 32 + 16 + Limit::ALL.len() + 1);
         assert!(!print.contains("calls_failed_ok"));
     }
 }

@@ -244,6 +244,7 @@ impl Post {
                 counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
                 profile: self.profile,
                 position: self.position,
+                spin: self.config.spin,
             };
             let prepared = worker::prepare(seed, bell, self.listeners)
                 .map_err(|source| StartError::Worker { index, source })?;
@@ -251,7 +252,7 @@ impl Post {
             let factory = factory(index);
             // Nobody listens once one worker could not start.
             let _ = report.send(Ok(()));
-            worker::serve(prepared, factory, std::future::pending()).await;
+            worker::serve_and_spin(prepared, factory).await;
             Ok(())
         });
         let ended = ran.unwrap_or_else(|source| {
@@ -433,8 +434,8 @@ pub struct LocalListener {
 }
 
 impl LocalListener {
-    /// Binds `address`. Of `config`, the workers and the backend do not matter: there is one worker, and the runtime around
-    /// it was chosen before.
+    /// Binds `address`. Of `config`, the workers, the backend and the time to spin do not matter: there is one worker, and
+    /// the runtime around it was chosen before.
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -497,6 +498,7 @@ pub async fn run_local<F: SessionFactory>(
         counters: counters.writer(0).expect("only here is it taken"),
         profile,
         position: Position { index: 0, count: 1 },
+        spin: Duration::ZERO,
     };
     let prepared = worker::prepare(seed, bell, vec![listener]).map_err(set_up)?;
     prepared.install()?;

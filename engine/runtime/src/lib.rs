@@ -33,6 +33,7 @@ mod profile;
 mod session;
 mod signal;
 mod spawn;
+mod spin;
 mod ticker;
 mod timers;
 mod tls;

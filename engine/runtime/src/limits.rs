@@ -103,6 +103,22 @@ pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Durati
 /// last.
 pub const DIAL_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
+/// The longest time for which a worker spins after it has worked; a longer wish is cut to it. Beyond it, nothing of a wake-up is
+/// left to be noticed.
+pub const SPIN_MAX: Duration = Duration::from_millis(10);
+
+/// Waits of a spinning worker that bring nothing, in a row, after which it no longer spins.
+pub const SPIN_MISSES_MAX: u32 = 4;
+
+/// Short gaps between work, in a row, after which a worker spins again: twice as many after each return that brought nothing, from
+/// the first number to the second. At the second a return costs it less than one CPU second in two hundred.
+pub const SPIN_GAPS_MIN: u32 = 4;
+/// See [`SPIN_GAPS_MIN`].
+pub const SPIN_GAPS_MAX: u32 = 1024;
+
+/// What a gap may be longer than the time to spin and still be a short one: the wake-ups on both sides that spinning would spare.
+pub const SPIN_WAKE: Duration = Duration::from_micros(100);
+
 /// At most one line about failed accepts for each listener in this time.
 pub const ACCEPT_LOG: Duration = Duration::from_secs(1);
 

@@ -19,6 +19,7 @@ use crate::profile::Profile;
 use crate::session::SessionFactory;
 use crate::signal::Signal;
 use crate::spawn::Crew;
+use crate::spin::{self, Spinner};
 use crate::ticker::Ticker;
 use crate::timers::{Target, Timers};
 use crate::tls::{Machine, ServerTls};
@@ -102,6 +103,7 @@ pub(crate) struct Seed {
     pub(crate) counters: Writer<WorkerCounters>,
     pub(crate) profile: ProfileSwitch,
     pub(crate) position: Position,
+    pub(crate) spin: Duration,
 }
 
 /// See the module.
@@ -120,6 +122,7 @@ pub(crate) struct Worker {
     now: Cell<Instant>,
     pub(crate) timers: Timers,
     pub(crate) ticker: Rc<Ticker>,
+    pub(crate) spinner: Spinner,
     pub(crate) buffers: Buffers,
     connections: RefCell<Slab<Rc<Inbox>>>,
     /// Where the last hunt for an idle buffer stopped.
@@ -158,6 +161,7 @@ impl Worker {
             now: Cell::new(now),
             timers: Timers::new(Alarm::new()?, now),
             ticker: Rc::new(Ticker::new(rope)),
+            spinner: Spinner::new(seed.spin),
             buffers: Buffers::new(seed.receive_bytes, seed.limits.receive_buffers_max.max(2)),
             connections: RefCell::new(Slab::new(seed.limits.connections_max)),
             home: seed.home,
@@ -181,9 +185,16 @@ impl Worker {
         })
     }
 
-    /// Reads the clock: once a turn. Timers that are due are told on this occasion.
+    /// A turn with work begins. Reads the clock: once a turn. Timers that are due are told on this occasion.
     #[inline]
     pub(crate) fn begin_turn(&self) -> Instant {
+        self.spinner.stir();
+        self.tell_time()
+    }
+
+    /// Reads the clock, and tells the timers that are due.
+    #[inline]
+    fn tell_time(&self) -> Instant {
         let now = self.clock.read();
         self.now.set(now);
         NOW.set(Some(now));
@@ -442,7 +453,8 @@ impl Worker {
                 tracing::error!(%error, "cannot wait for the worker's timer");
                 return;
             }
-            let now = self.begin_turn();
+            // Not work in itself: the sweep goes on without any. Whoever is told a timer has a turn of its own.
+            let now = self.tell_time();
             self.timers.rearm(now);
         }
     }
@@ -540,6 +552,18 @@ impl Drop for Abandoned<'_> {
             self.0.drain(Duration::ZERO);
         }
     }
+}
+
+/// Serves until a drain has ended, as the runtime's main future, and spins between the turns. The worker was installed before.
+pub(crate) async fn serve_and_spin<F: SessionFactory>(prepared: Prepared, factory: F) {
+    let worker = prepared.worker.clone();
+    if !worker.spinner.is_on() {
+        drop(worker);
+        return serve(prepared, factory, std::future::pending()).await;
+    }
+    let (crank, until) = (worker.clone(), worker.over.clone());
+    worker.tasks.spawn(async move { crank.spinner.crank(&until).await });
+    serve(prepared, factory, spin::spin(&worker)).await;
 }
 
 /// Serves until a drain has ended; `stop` may order one. The worker was installed before.

@@ -80,6 +80,27 @@ impl Builder {
         self
     }
 
+    /// For how long a worker that has just worked asks its kernel for more before it sleeps, to spare the wake-up: not at all unless
+    /// it is set. For servers whose workers have cores of their own; 50 us is a good beginning, and
+    /// [`SPIN_MAX`](corelane_runtime::limits::SPIN_MAX) the most.
+    ///
+    /// The price is CPU time: up to this much after each piece of work, up to a whole core while work goes on coming. On a core that
+    /// is shared with the client, or under a CPU quota, it does harm. It is adaptive, and an idle worker sleeps; see
+    /// [`Config::spin`](corelane_runtime::Config::spin).
+    ///
+    /// ```
+    /// use corelane_server::Server;
+    /// use std::time::Duration;
+    ///
+    /// let builder = Server::builder().spin(Duration::from_micros(50));
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn spin(mut self, budget: Duration) -> Builder {
+        self.config.spin = budget;
+        self
+    }
+
     /// Secures the connections of all addresses; without it they are plaintext. A handshake has
     /// [`TLS_HANDSHAKE`](corelane_runtime::limits::TLS_HANDSHAKE).
     #[must_use]
@@ -274,7 +295,7 @@ impl Builder {
     }
 
     /// Binds an address for a server that runs as a future, inside a monoio runtime that the embedding program owns: as one
-    /// worker, on that thread. [`Builder::workers`] and [`Builder::backend`] do not matter to it.
+    /// worker, on that thread. [`Builder::workers`], [`Builder::backend`] and [`Builder::spin`] do not matter to it.
     ///
     /// # Errors
     /// As for [`Builder::start`].
