@@ -236,6 +236,12 @@ worker_counters! {
     resets_in: Counter,
     /// RST_STREAM frames sent.
     resets_out: Counter,
+    /// Looks of a spinning worker for work, before it slept.
+    spin_looks: Counter,
+    /// Waits of a spinning worker that brought work, so that it did not sleep.
+    spin_hits: Counter,
+    /// Waits of a spinning worker that were in vain, so that it slept.
+    spin_misses: Counter,
     /// Processor time of the worker's thread, in nanoseconds. This and what follows is as of the last second.
     cpu_ns: Counter,
     /// Connections that we dialed.
@@ -262,12 +268,6 @@ worker_counters! {
     memory_connections: Gauge,
     /// Bytes of streams in flight, by estimate; what handlers hold is not counted.
     memory_streams: Gauge,
-    /// Looks of a spinning worker for work, before it slept.
-    spin_looks: Counter,
-    /// Waits of a spinning worker that brought work, so that it did not sleep.
-    spin_hits: Counter,
-    /// Waits of a spinning worker that were in vain, so that it slept.
-    spin_misses: Counter,
 }
 
 impl WorkerCounters {
