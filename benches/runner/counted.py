@@ -44,7 +44,7 @@ def _callgrind(bench, peer, shape, calls):
     valgrind = install.debian("valgrind", "valgrind")
     environment = os.environ | {"CORELANE_BACKEND": "epoll"}
     with tempfile.TemporaryDirectory(prefix="corelane-") as folder:
-        words = [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/out", *peer.serve("{port}", shape.response)]
+        words = [valgrind, "--tool=callgrind", "--fair-sched=try", f"--callgrind-out-file={folder}/out", *peer.serve("{port}", shape.response)]
         with Server(words, bench.server_cores, environment, START_SECONDS_VALGRIND) as server:
             clients.h2load(server.port, bench.client_cores, shape, calls=calls)
             server.process.send_signal(signal.SIGTERM)

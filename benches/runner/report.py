@@ -1,7 +1,6 @@
 """What a run leaves behind: DATE.md to read, DATE.json with every figure of every round, DATE/ with the plots."""
 
 import json
-import statistics
 
 from . import peers, plots
 from .goals import number
@@ -39,7 +38,8 @@ def _markdown(session, machine, command, name, drawn):
     if session.bench.quick:
         lines += ["**A quick run: it shows that everything works. Its figures are worth nothing.**", ""]
     lines += ["| machine | |", "|---|---|", *(f"| {key} | {value} |" for key, value in machine.items()), ""]
-    lines += [f"{session.rounds} rounds, about {session.bench.seconds:g} s for a measurement, server on core {session.bench.server_cores}, "
+    rounds = "One round" if session.rounds == 1 else f"{session.rounds} rounds"
+    lines += [f"{rounds}, about {session.bench.seconds:g} s for a measurement, server on core {session.bench.server_cores}, "
               f"client on core {session.bench.client_cores}.", ""]
     lines += ["| peer | how it is built and started |", "|---|---|"]
     lines += [f"| {peer.name} | {session.missing.get(peer.name, peer.tuning).splitlines()[0]} |" for peer in peers.ALL]
@@ -73,7 +73,7 @@ def _row(session, row, plot):
         lines += _table(row, measured, medians)
     for name, entry in entries.items():
         if entry.problems:
-            lines.append(f"- {name}: {len(entry.rounds)} of the rounds measured; {_one_line(entry.problems[-1])}")
+            lines.append(f"- {name}: {len(entry.rounds)} rounds have figures; {_one_line(entry.problems[-1])}")
     lines += [f"- Goal {goal.verdict(medians)}." for goal in row.goals]
     lines += [f"- Beyond it: {goal.verdict(medians)}." for goal in row.beyond]
     lines.append("")
@@ -85,13 +85,14 @@ def _row(session, row, plot):
 def _table(row, measured, medians):
     references = [name for name in REFERENCES if name in medians and len(measured) > 1]
     others = [key for key in next(iter(measured.values())).rounds[0] if key != row.figure]
-    head = [row.title.split(",")[0], row.figure, "min-max", *(f"x {name}" for name in references), *others]
+    head = ["", row.figure, "min-max", *(f"x {name}" for name in references), *others]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, entry in sorted(measured.items(), key=lambda item: medians[item[0]]):
         values = entry.values(row.figure)
         ratios = [f"{medians[name] / medians[reference]:.2f}" if medians[reference] else "" for reference in references]
-        rest = [number(entry.median(key)) for key in others]
-        lines.append(f"| {name} | **{number(statistics.median(values))}** | {number(min(values))}-{number(max(values))} | {' | '.join([*ratios, *rest])} |")
+        spread = f"{number(min(values))}-{number(max(values))}"
+        cells = [name, f"**{number(medians[name])}**", spread, *ratios, *(number(entry.median(key)) for key in others)]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
