@@ -35,7 +35,7 @@ def allocations(_bench):
 
 def instructions(bench, peer, shape):
     """User instructions of a server for a unary call, by callgrind. On epoll: valgrind does not follow a ring."""
-    few, many = (1_000, 3_000) if bench.quick else (5_000, 25_000)
+    few, many = (1_000, 3_000) if bench.quick else (3_000, 13_000)
     counted = [_callgrind(bench, peer, shape, calls) for calls in (few, many)]
     return {"instructions a call": (counted[1] - counted[0]) / (many - few)}
 

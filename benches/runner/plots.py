@@ -17,11 +17,20 @@ FONT = "DejaVu Sans, Verdana, sans-serif"
 
 
 def _text(x, y, words, size=12, anchor="start", weight="normal", colour=TEXT):
-    return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}" fill="{colour}">{escape(words)}</text>')
+    return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}" fill="{colour}" '
+            f'paint-order="stroke" stroke="#ffffff" stroke-width="3">{escape(words)}</text>')
 
 
 def _colour(name):
     return OURS if name.startswith("corelane") else FLOOR if name.startswith(("floor", "raw TCP")) else OTHERS
+
+
+def _goal_line(goal, scale, top, bottom):
+    if not goal:
+        return []
+    x = LEFT + goal * scale
+    return [f'<path d="M{x:.1f} {top - 4}V{bottom}" stroke="{LINE}" stroke-width="1.5" stroke-dasharray="5 3"/>',
+            _text(x + 4, bottom + 10, f"goal {number(goal)}", 11, colour=LINE)]
 
 
 def _panel(title, unit, values, goal, top):
@@ -31,18 +40,16 @@ def _panel(title, unit, values, goal, top):
     scale = (WIDTH - LEFT - RIGHT) / most
     out = [_text(12, top + 20, title, 14, weight="bold"), _text(WIDTH - 12, top + 20, unit, 11, "end", colour="#555555")]
     y = top + TOP - 14
+    bars, words, goal_line = [], [], _goal_line(goal, scale, y, y + len(ordered) * (BAR + GAP))
     for name, (median, low, high) in ordered:
         middle = y + BAR / 2
-        out.append(_text(LEFT - 8, middle + 4, name, anchor="end", weight="bold" if _colour(name) == OURS else "normal"))
-        out.append(f'<rect x="{LEFT}" y="{y}" width="{max(median * scale, 1):.1f}" height="{BAR}" rx="2" fill="{_colour(name)}"/>')
-        out.append(f'<path d="M{LEFT + low * scale:.1f} {middle}H{LEFT + high * scale:.1f}" stroke="{TEXT}" stroke-width="1.2"/>')
-        out.append(_text(LEFT + max(median, high) * scale + 6, middle + 4, number(median)))
+        words.append(_text(LEFT - 8, middle + 4, name, anchor="end", weight="bold" if _colour(name) == OURS else "normal"))
+        bars.append(f'<rect x="{LEFT}" y="{y}" width="{max(median * scale, 1):.1f}" height="{BAR}" rx="2" fill="{_colour(name)}"/>')
+        words.append(f'<path d="M{LEFT + low * scale:.1f} {middle}H{LEFT + high * scale:.1f}" stroke="{TEXT}" stroke-width="1.2"/>')
+        words.append(_text(LEFT + max(median, high) * scale + 6, middle + 4, number(median)))
         y += BAR + GAP
-    if goal:
-        x = LEFT + goal * scale
-        out.append(f'<path d="M{x:.1f} {top + TOP - 18}V{y}" stroke="{LINE}" stroke-width="1.5" stroke-dasharray="5 3"/>')
-        out.append(_text(x + 4, y + 10, f"goal {number(goal)}", 11, colour=LINE))
-    return "\n".join(out), y + BOTTOM - top
+    # The goal's line over the bars, the words over both.
+    return "\n".join([*out, *bars, *goal_line, *words]), y + BOTTOM - top
 
 
 def svg(panels):

@@ -29,7 +29,8 @@ def _raw(session, machine, command):
     rows = {}
     for row in session.rows:
         entries = {name: {"rounds": entry.rounds, "problems": entry.problems} for name, entry in session.entries[row.number].items()}
-        rows[row.number] = {"title": row.title, "figure": row.figure, "entrants": entries, "goals": [goal.verdict(session.medians(row)) for goal in row.goals]}
+        goals = [goal.verdict(session.medians(row)) for goal in row.goals]
+        rows[row.number] = {"title": row.title, "figure": row.figure, "entrants": entries, "goals": goals}
     return {"machine": machine, "command": command, "rounds": session.rounds, "seconds": session.bench.seconds, "rows": rows}
 
 

@@ -76,7 +76,8 @@ def _workers():
         return []
     servers, clients = (",".join(usable[:2]), ",".join(usable[2:4])) if len(usable) >= 4 else (",".join(usable[:2]),) * 2
     body = partial(measure.workers, shape=Shape(20, 50), server_cores=servers, client_cores=clients)
-    return [(f"{peer.name}, {count} worker{'s' * (count > 1)}", (peer,), partial(body, peer=peer, count=count)) for peer in (CORELANE, TONIC) for count in (1, 2)]
+    return [(f"{peer.name}, {name}", (peer,), partial(body, peer=peer, count=count))
+            for peer in (CORELANE, TONIC) for count, name in ((1, "1 worker"), (2, "2 workers"))]
 
 
 def _workers_goals():
@@ -136,5 +137,6 @@ ALL = (
          goals=(Goal("0.8 x floor's connections/s", 1 / 0.8, "floor"), Goal("2 x tonic's connections/s", 1 / 2, "tonic")),
          note="CPU time; its inverse is what one core can serve, and that is what the goals compare."),
     _row(21, "TLS 1.3 on rows 1 and 3", UNARY_US, [], note="Not measured here: it belongs to the issue that brings TLS."),
-    _row(22, "a second worker on a second core, unary 16 B, 20 x 50", "us of time a call" if len(cores()) >= 4 else UNARY_US, _workers(), goals=_workers_goals(), note=WORKERS_NOTE),
+    _row(22, "a second worker on a second core, unary 16 B, 20 x 50", "us of time a call" if len(cores()) >= 4 else UNARY_US, _workers(),
+         goals=_workers_goals(), note=WORKERS_NOTE),
 )
