@@ -161,7 +161,7 @@ profile_counters! {
     /// Bytes that they took.
     write_bytes,
     /// The part of [`Lap::Outside`] that the worker waited, for work or for its core: what the system's clock of the thread
-    /// did not count. Noted once a second.
+    /// did not count. Noted ten times a second by a busy worker, once by an idle one.
     waiting_ns,
 }
 

@@ -12,6 +12,10 @@ use corelane_observe::{CallKind, Lap, ProfileSwitch, WorkerCounters, Writer};
 use corelane_wire::Instant;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// How old the last look at the thread's own clock may be when a turn begins: it is a system call.
+const LOOK_AGE: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(crate) struct Profile {
@@ -49,6 +53,10 @@ impl Profile {
             self.looked.set(None);
         }
         self.last.set(now);
+        let is_old = |(then, _)| now.since(then) >= LOOK_AGE;
+        if on && self.looked.get().is_none_or(is_old) {
+            self.look(now);
+        }
     }
 
     /// Whether it is on.
@@ -116,7 +124,7 @@ impl Profile {
         self.counters.profile.answered(kind, crate::worker::nanos(self.clock.read().since(started)));
     }
 
-    /// Once a second: notes how much of the time this thread did not run.
+    /// Once a second at least: notes how much of the time this thread did not run.
     pub(crate) fn look(&self, now: Instant) {
         let cpu = clock::thread_cpu_ns();
         let counted = &self.counters.cpu_ns;
