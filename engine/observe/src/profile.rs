@@ -160,8 +160,8 @@ profile_counters! {
     writes,
     /// Bytes that they took.
     write_bytes,
-    /// The part of [`Lap::Outside`] that the worker waited, for work or for its core: what the system's clock of the thread
-    /// did not count. Noted once a second.
+    /// The part of [`Lap::Outside`] that the worker waited, for work or for its core: what the kernel did not count
+    /// as the thread's processor time. Noted ten times a second by a busy worker, once by an idle one.
     waiting_ns,
 }
 

@@ -40,13 +40,13 @@ fn turns_batches_times_and_calls_are_noted_while_it_is_on() {
         let server = Running::with(|builder| builder.backend(backend), |_| ());
         server.handle.profile().set(Profiling::On);
         call_each(&server);
-        eventually("the last turn's end", || server.handle.counters().profile.writes >= 4);
+        eventually("the last turn's end", || server.handle.counters().profile.events >= 8);
         let seen = server.handle.counters().profile;
         for kind in CallKind::ALL {
             assert_eq!(seen.calls_of(*kind).count(), 1, "{}", kind.name());
             assert!(seen.calls_of(*kind).max() > 0, "{}: no call takes no time", kind.name());
         }
-        assert!(seen.turns > 0 && seen.events >= 8, "{seen:?}");
+        assert!(seen.turns > 0, "{seen:?}");
         assert!(seen.reads > 0 && seen.read_bytes > seen.reads, "{seen:?}");
         assert!(seen.write_bytes > seen.writes, "{seen:?}");
         for lap in [Lap::Outside, Lap::Receive, Lap::Wire, Lap::Handlers, Lap::Transmit] {
@@ -75,12 +75,15 @@ fn an_idle_worker_says_what_it_holds_and_how_long_it_has_waited() {
     let server = Running::start();
     server.handle.profile().set(Profiling::On);
     let client = server.client();
-    eventually("two looks, a second apart", || server.handle.counters().profile.waiting_ns > 0);
+    eventually("a sweep, and more waiting than work", || {
+        let seen = server.handle.counters();
+        seen.memory_connections > 0 && seen.profile.waiting_ns > seen.cpu_ns
+    });
     let seen = server.handle.counters();
     assert_eq!(seen.connections_open, 1);
     assert!(seen.memory_connections > 0 && seen.memory_small_buffers > 0 && seen.memory_tables > 0, "{seen}");
     assert_eq!((seen.buffers_awaited, seen.mailbox_waiting, seen.calls_ready), (0, 0, 0));
-    assert!(seen.cpu_ns > 0 && seen.profile.waiting_ns > seen.cpu_ns, "{seen}");
+    assert!(seen.cpu_ns > 0, "{seen}");
     assert_eq!(seen.memory_bytes(), {
         let parts = [seen.memory_connections, seen.memory_small_buffers, seen.memory_tables];
         let rest = [seen.memory_receive_buffers, seen.memory_spare_buffers, seen.memory_streams];

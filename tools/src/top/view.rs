@@ -49,7 +49,7 @@ fn work(report: &Report) -> String {
         "tasks",
         "ready",
         "mailbox",
-        "waiting",
+        "no buffer",
         "in",
         "out",
         "cpu",
