@@ -93,11 +93,12 @@ where
         Handle { addresses, backend: choice.kind, workers: Vec::new(), files, counters: counters.clone() };
     let factory = Arc::new(factory);
     let (report, reports) = channel();
-    let listeners = deal(bound, plan.len());
-    for ((index, core), listeners) in plan.iter().copied().enumerate().zip(listeners) {
-        let (config, counters) = (config.clone(), counters.clone());
+    let (homes, bells) = homes(plan.len())?;
+    let hands = deal(bound, plan.len()).into_iter().zip(bells);
+    for ((index, core), (listeners, bell)) in plan.iter().copied().enumerate().zip(hands) {
+        let (config, counters, homes) = (config.clone(), counters.clone(), homes.clone());
         let position = Position { index, count: plan.len() };
-        let post = Post { position, core, kind: choice.kind, config, listeners, counters };
+        let post = Post { position, core, kind: choice.kind, config, listeners, counters, homes, bell };
         // What was started before is drained by the handle's drop.
         handle.workers.push(post.start(factory.clone(), report.clone())?);
     }
@@ -107,6 +108,17 @@ where
         report?;
     }
     Ok(handle)
+}
+
+/// The homes of so many workers, which know of each other before any of them lives, and the bells that they will hear.
+fn homes(count: usize) -> Result<(Arc<[Arc<Home>]>, Vec<UnixStream>), StartError> {
+    let (mut homes, mut bells) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for index in 0..count {
+        let (rope, bell) = BellRope::pair().map_err(|source| StartError::Worker { index, source })?;
+        homes.push(Arc::new(Home::new(rope)));
+        bells.push(bell);
+    }
+    Ok((homes.into(), bells))
 }
 
 /// One line that says what was started, and why this way.
@@ -171,6 +183,8 @@ struct Post {
     config: Config,
     listeners: Vec<StdListener>,
     counters: ShardSet<WorkerCounters>,
+    homes: Arc<[Arc<Home>]>,
+    bell: UnixStream,
 }
 
 impl Post {
@@ -185,8 +199,7 @@ impl Post {
     {
         let index = self.position.index;
         let set_up = |source| StartError::Worker { index, source };
-        let (rope, bell) = BellRope::pair().map_err(set_up)?;
-        let home = Arc::new(Home::new(rope));
+        let home = self.homes[index].clone();
         // If the worker dies, its sockets must not go on collecting connections that nobody will serve.
         let mut kept = Vec::with_capacity(self.listeners.len());
         for listener in &self.listeners {
@@ -195,7 +208,7 @@ impl Post {
         let thread = thread::Builder::new().name(format!("corelane-{index}")).spawn({
             let home = home.clone();
             move || {
-                let ran = guard(|| self.run(&*factory, home.clone(), bell, &report));
+                let ran = guard(|| self.run(&*factory, &report));
                 // Whoever has a job for a worker that died, or never lived, must hear of it.
                 home.close();
                 let panic = WorkerPanic { index, message: ran.err()?.message().to_owned() };
@@ -211,13 +224,8 @@ impl Post {
     }
 
     /// The life of the worker's thread.
-    fn run<F, M>(
-        self,
-        factory: &M,
-        home: Arc<Home>,
-        bell: UnixStream,
-        report: &Sender<Result<(), StartError>>,
-    ) where
+    fn run<F, M>(self, factory: &M, report: &Sender<Result<(), StartError>>)
+    where
         F: SessionFactory,
         M: Fn(usize) -> F,
     {
@@ -228,7 +236,7 @@ impl Post {
         // The ring is made on the thread that will use it: SINGLE_ISSUER holds the kernel to that.
         let ran = backend::run(self.kind, async {
             let seed = Seed {
-                home,
+                homes: self.homes,
                 receive_bytes: receive_bytes(&self.config),
                 limits: self.config.limits,
                 wire: self.config.wire,
@@ -237,7 +245,7 @@ impl Post {
                 position: self.position,
                 spin: self.config.spin,
             };
-            let prepared = worker::prepare(seed, bell, self.listeners)
+            let prepared = worker::prepare(seed, self.bell, self.listeners)
                 .map_err(|source| StartError::Worker { index, source })?;
             prepared.install()?;
             let factory = factory(index);
@@ -466,7 +474,7 @@ pub async fn run_local<F: SessionFactory>(
     let choice = Choice { kind: backend::running(), why: "the runtime around it".to_owned() };
     announce(&config, &choice, &[None], std::slice::from_ref(&address));
     let seed = Seed {
-        home: Arc::new(Home::new(rope)),
+        homes: Arc::new([Arc::new(Home::new(rope))]),
         receive_bytes: receive_bytes(&config),
         limits: config.limits,
         wire: config.wire,

@@ -27,6 +27,7 @@ mod home;
 mod inbox;
 pub mod limits;
 mod listen;
+mod neighbours;
 mod panic;
 mod session;
 mod signal;
