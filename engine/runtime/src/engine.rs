@@ -93,7 +93,8 @@ where
         Handle { addresses, backend: choice.kind, workers: Vec::new(), files, counters: counters.clone() };
     let factory = Arc::new(factory);
     let (report, reports) = channel();
-    let (homes, bells) = homes(plan.len())?;
+    let (homes, bells): (Vec<_>, Vec<_>) = homes(plan.len())?.into_iter().unzip();
+    let homes: Arc<[Arc<Home>]> = homes.into();
     let hands = deal(bound, plan.len()).into_iter().zip(bells);
     for ((index, core), (listeners, bell)) in plan.iter().copied().enumerate().zip(hands) {
         let (config, counters, homes) = (config.clone(), counters.clone(), homes.clone());
@@ -110,15 +111,13 @@ where
     Ok(handle)
 }
 
-/// The homes of so many workers, which know of each other before any of them lives, and the bells that they will hear.
-fn homes(count: usize) -> Result<(Arc<[Arc<Home>]>, Vec<UnixStream>), StartError> {
-    let (mut homes, mut bells) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for index in 0..count {
+/// The homes of so many workers, each with the bell that it will hear. They know of each other before any of them lives.
+fn homes(count: usize) -> Result<Vec<(Arc<Home>, UnixStream)>, StartError> {
+    let home = |index| {
         let (rope, bell) = BellRope::pair().map_err(|source| StartError::Worker { index, source })?;
-        homes.push(Arc::new(Home::new(rope)));
-        bells.push(bell);
-    }
-    Ok((homes.into(), bells))
+        Ok((Arc::new(Home::new(rope)), bell))
+    };
+    (0..count).map(home).collect()
 }
 
 /// One line that says what was started, and why this way.

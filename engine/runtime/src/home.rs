@@ -249,8 +249,8 @@ mod tests {
         assert!(home.take_in(accepted).is_ok());
         assert_eq!(home.connections(), 1);
         let mut came = 0;
-        home.letters(|letter| came += u32::from(matches!(letter, Letter::Connection(_))));
-        assert_eq!((came, home.connections()), (1, 1));
+        let drained = home.letters(|letter| came += u32::from(matches!(letter, Letter::Connection(_))));
+        assert_eq!((drained, came, home.connections()), (Drained::Empty, 1, 1));
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl Worker {
         if !self.draining.is_set() || self.listeners.get() != 0 || self.home.connections() != 0 {
             return;
         }
-        if self.connections.borrow().len() == 0 {
+        if self.connections.borrow().is_empty() {
             self.over.set();
             self.crew.wake_all();
         } else if !self.hanging_up.replace(true) {
