@@ -208,6 +208,8 @@ worker_counters! {
     connections_accepted: Counter,
     /// Connections closed as soon as they came, because there were too many.
     connections_refused: Counter,
+    /// Connections accepted that another worker, which had fewer, was handed; that one counts them as accepted.
+    connections_handed_over: Counter,
     /// Connections now.
     connections_open: Gauge,
     /// Accepts that failed.
@@ -424,7 +426,7 @@ mod tests {
         for line in ["resets_in 8", "resets_out 0", "calls_failed_unavailable 1", "limits_hit_abuse 0"] {
             assert!(print.lines().any(|l| l == line), "{line} is missing in\n{print}");
         }
-        assert_eq!(print.lines().count(), 32 + 16 + Limit::ALL.len() + 1);
+        assert_eq!(print.lines().count(), 33 + 16 + Limit::ALL.len() + 1);
         assert!(!print.contains("calls_failed_ok"));
     }
 }

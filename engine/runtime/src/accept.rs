@@ -58,7 +58,7 @@ fn accept_some<F: SessionFactory>(
 ) -> io::Result<Progress> {
     for _ in 0..ACCEPTS_PER_TURN {
         match listener.accept() {
-            Ok(Some(accepted)) => open(worker, accepted, factory),
+            Ok(Some(accepted)) => place(worker, accepted, factory),
             Ok(None) => return Ok(Progress::Emptied),
             Err(error) if is_of_one_connection(&error) => worker.counters.accepts_failed.increment(),
             Err(error) => return Err(error),
@@ -87,12 +87,28 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Gives a connection its driver, or closes it.
-fn open<F: SessionFactory>(worker: &Rc<Worker>, accepted: Accepted, factory: &F) {
+/// Opens a connection here, or hands it to a worker that has fewer. One that drains keeps what it has accepted.
+fn place<F: SessionFactory>(worker: &Rc<Worker>, accepted: Accepted, factory: &F) {
+    let kept = match worker.draining.is_set() {
+        true => Err(accepted),
+        false => worker.neighbours.hand_over(accepted),
+    };
+    match kept {
+        Ok(()) => worker.counters.connections_handed_over.increment(),
+        Err(accepted) => {
+            worker.home.count_connection();
+            open(worker, accepted, factory);
+        }
+    }
+}
+
+/// Gives a connection that was counted its driver, or closes it.
+pub(crate) fn open<F: SessionFactory>(worker: &Rc<Worker>, accepted: Accepted, factory: &F) {
     let Some(inbox) = worker.admit(Origin::Accepted) else {
         // Closed at once, which the client notices; it would hang in the backlog otherwise.
         worker.counters.connections_refused.increment();
         worker.counters.limits_hit.increment(Limit::Connections);
+        worker.home.uncount_connection();
         return;
     };
     match set_up(accepted) {

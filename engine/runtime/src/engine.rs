@@ -100,11 +100,15 @@ where
     };
     let factory = Arc::new(factory);
     let (report, reports) = channel();
-    let listeners = deal(bound, plan.len());
-    for ((index, core), listeners) in plan.iter().copied().enumerate().zip(listeners) {
-        let (config, counters, profile) = (config.clone(), counters.clone(), profile.clone());
+    let (homes, bells): (Vec<_>, Vec<_>) = homes(plan.len())?.into_iter().unzip();
+    let homes: Arc<[Arc<Home>]> = homes.into();
+    let hands = deal(bound, plan.len()).into_iter().zip(bells);
+    for ((index, core), (listeners, bell)) in plan.iter().copied().enumerate().zip(hands) {
+        let (config, counters, homes) = (config.clone(), counters.clone(), homes.clone());
+        let profile = profile.clone();
         let position = Position { index, count: plan.len() };
-        let post = Post { position, core, kind: choice.kind, config, listeners, counters, profile };
+        let kind = choice.kind;
+        let post = Post { position, core, kind, config, listeners, counters, profile, homes, bell };
         // What was started before is drained by the handle's drop.
         handle.workers.push(post.start(factory.clone(), report.clone())?);
     }
@@ -114,6 +118,15 @@ where
         report?;
     }
     Ok(handle)
+}
+
+/// The homes of so many workers, each with the bell that it will hear. They know of each other before any of them lives.
+fn homes(count: usize) -> Result<Vec<(Arc<Home>, UnixStream)>, StartError> {
+    let home = |index| {
+        let (rope, bell) = BellRope::pair().map_err(|source| StartError::Worker { index, source })?;
+        Ok((Arc::new(Home::new(rope)), bell))
+    };
+    (0..count).map(home).collect()
 }
 
 /// One line that says what was started, and why this way.
@@ -179,6 +192,8 @@ struct Post {
     listeners: Vec<StdListener>,
     counters: ShardSet<WorkerCounters>,
     profile: ProfileSwitch,
+    homes: Arc<[Arc<Home>]>,
+    bell: UnixStream,
 }
 
 impl Post {
@@ -193,8 +208,7 @@ impl Post {
     {
         let index = self.position.index;
         let set_up = |source| StartError::Worker { index, source };
-        let (rope, bell) = BellRope::pair().map_err(set_up)?;
-        let home = Arc::new(Home::new(rope));
+        let home = self.homes[index].clone();
         // If the worker dies, its sockets must not go on collecting connections that nobody will serve.
         let mut kept = Vec::with_capacity(self.listeners.len());
         for listener in &self.listeners {
@@ -203,7 +217,7 @@ impl Post {
         let thread = thread::Builder::new().name(format!("corelane-{index}")).spawn({
             let home = home.clone();
             move || {
-                let ran = guard(|| self.run(&*factory, home.clone(), bell, &report));
+                let ran = guard(|| self.run(&*factory, &report));
                 // Whoever has a job for a worker that died, or never lived, must hear of it.
                 home.close();
                 let panic = WorkerPanic { index, message: ran.err()?.message().to_owned() };
@@ -219,13 +233,8 @@ impl Post {
     }
 
     /// The life of the worker's thread.
-    fn run<F, M>(
-        self,
-        factory: &M,
-        home: Arc<Home>,
-        bell: UnixStream,
-        report: &Sender<Result<(), StartError>>,
-    ) where
+    fn run<F, M>(self, factory: &M, report: &Sender<Result<(), StartError>>)
+    where
         F: SessionFactory,
         M: Fn(usize) -> F,
     {
@@ -236,7 +245,7 @@ impl Post {
         // The ring is made on the thread that will use it: SINGLE_ISSUER holds the kernel to that.
         let ran = backend::run(self.kind, async {
             let seed = Seed {
-                home,
+                homes: self.homes,
                 receive_bytes: receive_bytes(&self.config),
                 limits: self.config.limits,
                 wire: self.config.wire,
@@ -246,7 +255,7 @@ impl Post {
                 position: self.position,
                 spin: self.config.spin,
             };
-            let prepared = worker::prepare(seed, bell, self.listeners)
+            let prepared = worker::prepare(seed, self.bell, self.listeners)
                 .map_err(|source| StartError::Worker { index, source })?;
             prepared.install()?;
             let factory = factory(index);
@@ -490,7 +499,7 @@ pub async fn run_local<F: SessionFactory>(
     let choice = Choice { kind: backend::running(), why: "the runtime around it".to_owned() };
     announce(&config, &choice, &[None], std::slice::from_ref(&address));
     let seed = Seed {
-        home: Arc::new(Home::new(rope)),
+        homes: Arc::new([Arc::new(Home::new(rope))]),
         receive_bytes: receive_bytes(&config),
         limits: config.limits,
         wire: config.wire,

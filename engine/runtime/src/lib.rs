@@ -28,6 +28,7 @@ mod inbox;
 mod levels;
 pub mod limits;
 mod listen;
+mod neighbours;
 mod panic;
 mod profile;
 mod session;

@@ -53,6 +53,10 @@ pub const REFILLS_PER_TURN: u32 = 4;
 /// Connections that a listener accepts before others have their turn.
 pub const ACCEPTS_PER_TURN: u32 = 64;
 
+/// How many more connections than the worker with the fewest one has that hands fresh ones over: what several workers have differs by
+/// no more, as long as none are closed. Below it, the way over costs a connection more than its place.
+pub const HAND_OVER_MARGIN: u32 = 4;
+
 /// Turns' worth of connections that a drain accepts from a listener's queue: as many as the queue held when it began.
 pub const ACCEPTS_AT_END: u32 = 4096 / ACCEPTS_PER_TURN;
 

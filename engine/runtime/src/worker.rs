@@ -7,13 +7,14 @@
 //! Does not: know the protocol or the session; those live in [`crate::driver`], one for each connection.
 
 use crate::accept;
-use crate::backend::{self, Alarm, Bell, BellRope, Cord, Listener, StdListener};
+use crate::backend::{self, Accepted, Alarm, Bell, BellRope, Cord, Listener, StdListener};
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::error::StartError;
 use crate::home::{Home, Job, Letter};
 use crate::inbox::{Due, Inbox, Origin, signal};
 use crate::limits::{Limits, RECLAIM_SCAN, SWEEP};
+use crate::neighbours::Neighbours;
 use crate::panic::guard;
 use crate::profile::Profile;
 use crate::session::SessionFactory;
@@ -95,7 +96,8 @@ pub struct Position {
 
 /// What a worker is made from.
 pub(crate) struct Seed {
-    pub(crate) home: Arc<Home>,
+    /// The homes of all workers; its own is at its position.
+    pub(crate) homes: Arc<[Arc<Home>]>,
     pub(crate) limits: Limits,
     pub(crate) wire: WireConfig,
     pub(crate) tls: Option<ServerTls>,
@@ -109,6 +111,7 @@ pub(crate) struct Seed {
 /// See the module.
 pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
+    pub(crate) neighbours: Neighbours,
     pub(crate) position: Position,
     pub(crate) limits: Limits,
     wire: WireConfig,
@@ -137,9 +140,7 @@ pub(crate) struct Worker {
     listeners: Cell<usize>,
     /// Nothing is left to serve.
     over: Rc<Signal>,
-    /// Open connections that we dialed.
-    dialed: Cell<usize>,
-    /// They were told to drain.
+    /// The connections that we dialed were told to drain.
     hanging_up: Cell<bool>,
     /// Spawned tasks.
     pub(crate) crew: Crew,
@@ -164,7 +165,8 @@ impl Worker {
             spinner: Spinner::new(seed.spin),
             buffers: Buffers::new(seed.receive_bytes, seed.limits.receive_buffers_max.max(2)),
             connections: RefCell::new(Slab::new(seed.limits.connections_max)),
-            home: seed.home,
+            home: seed.homes[seed.position.index].clone(),
+            neighbours: Neighbours::new(seed.homes, seed.position.index),
             position: seed.position,
             limits: seed.limits,
             wire: seed.wire,
@@ -178,7 +180,6 @@ impl Worker {
             forcing: Cell::new(false),
             listeners: Cell::new(0),
             over: Rc::default(),
-            dialed: Cell::new(0),
             hanging_up: Cell::new(false),
             crew: Crew::new(),
             tasks: Rc::default(),
@@ -241,9 +242,8 @@ impl Worker {
         let inbox = Rc::new(Inbox::new(connections.vacant_key()?, origin));
         let key = connections.insert(inbox.clone()).ok()?;
         debug_assert_eq!(key, inbox.key);
-        match origin {
-            Origin::Accepted => self.counters.connections_open.increment(),
-            Origin::Dialed => self.dialed.set(self.dialed.get() + 1),
+        if origin == Origin::Accepted {
+            self.counters.connections_open.increment();
         }
         // One that waited in a listener's queue until now has not heard what the others have.
         if self.draining.is_set() && (origin == Origin::Accepted || self.hanging_up.get()) {
@@ -258,9 +258,9 @@ impl Worker {
     /// A connection's task has ended.
     pub(crate) fn dismiss(&self, inbox: &Inbox) {
         self.connections.borrow_mut().remove(inbox.key);
-        match inbox.origin {
-            Origin::Accepted => self.counters.connections_open.decrement(),
-            Origin::Dialed => self.dialed.set(self.dialed.get() - 1),
+        if inbox.origin == Origin::Accepted {
+            self.counters.connections_open.decrement();
+            self.home.uncount_connection();
         }
         self.check_over();
     }
@@ -274,14 +274,14 @@ impl Worker {
     /// Whether the last one that was served has gone. Handlers may call others until then, so the connections that we
     /// dialed are drained after those that we accepted.
     fn check_over(&self) {
-        if !self.draining.is_set() || self.listeners.get() != 0 {
+        // Also those that are still on their way from another worker.
+        if !self.draining.is_set() || self.listeners.get() != 0 || self.home.connections() != 0 {
             return;
         }
-        let open = self.connections.borrow().len();
-        if open == 0 {
+        if self.connections.borrow().is_empty() {
             self.over.set();
             self.crew.wake_all();
-        } else if open == self.dialed.get() && !self.hanging_up.replace(true) {
+        } else if !self.hanging_up.replace(true) {
             self.signal_all(signal::DRAIN);
         }
     }
@@ -382,7 +382,7 @@ impl Worker {
 
     /// Connections that we dialed.
     pub(crate) fn dialed_count(&self) -> usize {
-        self.dialed.get()
+        self.connections.borrow().iter().filter(|(_, inbox)| inbox.origin == Origin::Dialed).count()
     }
 
     /// Bytes of the table of connections.
@@ -421,8 +421,8 @@ impl Worker {
         self.check_over();
     }
 
-    /// The task that hears the bell.
-    async fn post(&self, mut bell: Bell) {
+    /// The task that hears the bell; `welcome` opens a connection that another worker has handed over.
+    async fn post(&self, mut bell: Bell, welcome: impl Fn(Accepted)) {
         let mut grace = Duration::MAX;
         while let Some(Ok(())) = self.over.unless(bell.rung()).await {
             self.begin_turn();
@@ -430,6 +430,7 @@ impl Worker {
                 Letter::Wake { connection, slot } => self.wake(connection, slot),
                 Letter::WakeTask(task) => self.crew.wake(task),
                 Letter::Job(job) => run(job),
+                Letter::Connection(accepted) => welcome(*accepted),
             });
             if self.home.take_overflow() {
                 self.counters.limits_hit.increment(Limit::Mailbox);
@@ -443,6 +444,8 @@ impl Worker {
                 grace = ordered;
                 self.drain(grace);
             }
+            // A connection that was on its way may have been taken back, or refused.
+            self.check_over();
         }
     }
 
@@ -580,8 +583,10 @@ pub(crate) async fn serve<F: SessionFactory>(
     tasks.spawn(async move { ticker.echo(&until).await });
     let (ticker, until) = (worker.ticker.clone(), over.clone());
     tasks.spawn(async move { ticker.beat(beat, &until).await });
-    let clerk = worker.clone();
-    tasks.spawn(async move { clerk.post(bell).await });
+    let factory = Rc::new(factory);
+    let (clerk, opener, sessions) = (worker.clone(), worker.clone(), factory.clone());
+    let welcome = move |accepted| accept::open(&opener, accepted, &*sessions);
+    tasks.spawn(async move { clerk.post(bell, welcome).await });
     let clerk = worker.clone();
     tasks.spawn(async move { clerk.clockwork().await });
     let foreman = worker.clone();
@@ -589,7 +594,6 @@ pub(crate) async fn serve<F: SessionFactory>(
     let now = worker.begin_turn();
     worker.timers.insert(now, now + SWEEP, Target::Sweep);
 
-    let factory = Rc::new(factory);
     worker.listeners.set(listeners.len());
     for listener in listeners {
         tasks.spawn(accept::listen(worker.clone(), listener, factory.clone()));
