@@ -107,7 +107,7 @@ pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
     pub(crate) position: Position,
     pub(crate) limits: Limits,
-    wire: WireConfig,
+    wire: Arc<WireConfig>,
     tls: Option<ServerTls>,
     /// Where the seeds of connections come from.
     seeds: RandomState,
@@ -158,7 +158,7 @@ impl Worker {
             home: seed.home,
             position: seed.position,
             limits: seed.limits,
-            wire: seed.wire,
+            wire: Arc::new(seed.wire),
             tls: seed.tls,
             seeds: RandomState::new(),
             opened: Cell::new(0),
@@ -199,9 +199,9 @@ impl Worker {
         self.now.get()
     }
 
-    /// The settings of a new connection. Each has a seed of its own, which no peer knows.
-    pub(crate) fn wire_config(&self) -> WireConfig {
-        WireConfig { seed: self.seed(), ..self.wire.clone() }
+    /// The settings of a new connection, and its seed: each has one of its own, which no peer knows.
+    pub(crate) fn wire_config(&self) -> (Arc<WireConfig>, u64) {
+        (self.wire.clone(), self.seed())
     }
 
     /// What secures a connection that was accepted, and must have done so in time.
@@ -337,6 +337,10 @@ impl Worker {
                 inbox.quiet.set(true);
                 inbox.signal(signal::QUIET);
             }
+            if inbox.reclaimable.get() && inbox.received_ns.get() <= quiet_since {
+                // Calls are in flight, and the peer has nothing more to say to them.
+                inbox.signal(signal::RECLAIM);
+            }
             let partial_since = inbox.partial_since_ns.get();
             if wanted && inbox.large.get() && partial_since != 0 && partial_since <= held_since {
                 inbox.signal(signal::HOLDS);
@@ -350,6 +354,7 @@ impl Worker {
                 inbox.signal(signal::STALLED);
             }
         }
+        self.buffers.trim();
         self.timers.insert(now, now + SWEEP, Target::Sweep);
     }
 
