@@ -28,6 +28,8 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub struct BufferPool {
     free: Vec<Vec<u8>>,
+    /// The fewest that lay here since the last [`BufferPool::trim_unused`].
+    free_lowest: usize,
     outstanding: usize,
     size: usize,
     count_max: usize,
@@ -37,7 +39,7 @@ impl BufferPool {
     /// A pool of at most `count_max` buffers of `size` bytes; none is allocated yet.
     #[must_use]
     pub const fn new(size: usize, count_max: usize) -> BufferPool {
-        BufferPool { free: Vec::new(), outstanding: 0, size, count_max }
+        BufferPool { free: Vec::new(), free_lowest: 0, outstanding: 0, size, count_max }
     }
 
     /// An empty buffer with room for [`size`](Self::size) bytes, or `None` when `count_max` of them are out.
@@ -47,6 +49,7 @@ impl BufferPool {
             return None;
         }
         let buffer = self.free.pop().unwrap_or_else(|| Vec::with_capacity(self.size));
+        self.free_lowest = self.free_lowest.min(self.free.len());
         self.outstanding += 1;
         self.check_invariants();
         Some(buffer)
@@ -72,6 +75,30 @@ impl BufferPool {
     /// Frees the memory of unused buffers until at most `keep` of them remain.
     pub fn trim(&mut self, keep: usize) {
         self.free.truncate(keep);
+        self.free_lowest = self.free_lowest.min(self.free.len());
+    }
+
+    /// Frees the buffers that lay here unused all the time since this was called last: called now and then, a pool keeps what
+    /// its load needs, and nothing of what a burst needed once.
+    ///
+    /// ```
+    /// use corelane_memory::BufferPool;
+    ///
+    /// let mut pool = BufferPool::new(64, 8);
+    /// let burst: Vec<_> = (0..8).map_while(|_| pool.take()).collect();
+    /// burst.into_iter().for_each(|buffer| pool.give(buffer));
+    /// pool.trim_unused();
+    /// assert_eq!(pool.free(), 8); // all were out
+    ///
+    /// let used = pool.take().unwrap();
+    /// pool.give(used);
+    /// pool.trim_unused();
+    /// assert_eq!(pool.free(), 1);
+    /// ```
+    pub fn trim_unused(&mut self) {
+        self.free.drain(..self.free_lowest);
+        self.free_lowest = self.free.len();
+        self.check_invariants();
     }
 
     /// How many bytes each buffer has room for.
@@ -113,6 +140,7 @@ impl BufferPool {
     fn check_invariants(&self) {
         debug_assert!(self.outstanding <= self.count_max);
         debug_assert!(self.free.len() <= self.count_max - self.outstanding);
+        debug_assert!(self.free_lowest <= self.free.len());
     }
 }
 

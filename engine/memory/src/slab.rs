@@ -4,7 +4,7 @@
 //! leaves out: a maximum, and keys that a reused slot no longer answers to. A connection's or call's key travels
 //! through the kernel (`user_data`), through wakers and timers, and may come back long after its entry is gone.
 //!
-//! Does not: shrink, or iterate in insertion order (it goes by index).
+//! Does not: shrink while it holds anything, or iterate in insertion order (it goes by index).
 //!
 //! Invariant: a live entry's generation is not 0, and no two live or dead entries of the last 2^32 - 1 insertions
 //! share one. The counter is per slab rather than per slot: that costs nothing when a slot is vacant, and a key can only be
@@ -122,6 +122,25 @@ impl<T> Slab<T> {
         // 0 is left out, so that a zeroed key or `user_data` never names an entry.
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         Ok(key)
+    }
+
+    /// Gives the storage back if no entry is left. Keys that were given out stay dead, since generations go on.
+    ///
+    /// ```
+    /// use corelane_memory::Slab;
+    ///
+    /// let mut slab = Slab::new(2);
+    /// let dead = slab.insert("a").unwrap();
+    /// slab.remove(dead);
+    /// slab.shrink_if_empty();
+    /// assert_eq!(slab.capacity(), 0);
+    /// slab.insert("b").unwrap();
+    /// assert_eq!(slab.get(dead), None);
+    /// ```
+    pub fn shrink_if_empty(&mut self) {
+        if self.entries.is_empty() {
+            self.entries = slab::Slab::new();
+        }
     }
 
     /// The key that the next insertion will give, for a value that must know its own; `None` when full.

@@ -64,6 +64,11 @@ impl Buffers {
         }
     }
 
+    /// Frees the large buffers that nobody has needed since this was called last.
+    pub(crate) fn trim(&self) {
+        self.pool.borrow_mut().trim_unused();
+    }
+
     /// Whether somebody waits.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.borrow().is_empty()

@@ -166,6 +166,12 @@ impl Inbox {
         own
     }
 
+    /// Gives back the room for notes, where there are none.
+    pub(crate) fn shrink(&self) {
+        self.ready.borrow_mut().shrink_to_fit();
+        self.due.borrow_mut().shrink_to_fit();
+    }
+
     /// Whether anything lies here that wants a turn.
     pub(crate) fn has_notes(&self) -> bool {
         self.signals.get() != 0 || !self.ready.borrow().is_empty() || !self.due.borrow().is_empty()

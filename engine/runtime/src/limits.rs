@@ -36,12 +36,15 @@ pub const RECEIVE_BUFFERS_MAX: usize = 256;
 /// Reads in a row that would have fitted into the small buffer, after which a large one is given back.
 pub const SMALL_READS_MAX: u8 = 64;
 
+/// Reads of a connection that was new or quiet that can be called back should it fall quiet again, so that it keeps no buffer.
+pub const RECALLABLE_READS_MAX: u8 = 8;
+
 /// Frames with an event that one connection may hand to its session in one turn: about 60 us of work. The rest waits
 /// for the other connections' turns.
-pub const EVENTS_PER_TURN: u32 = 512;
+pub const EVENTS_PER_TURN: u16 = 512;
 
 /// Calls of one connection that are polled in one turn because they were woken.
-pub const POLLS_PER_TURN: u32 = 128;
+pub const POLLS_PER_TURN: u16 = 128;
 
 /// Rounds in one turn of "complete, work, start". Under epoll what can be read or written completes at once, so a peer that
 /// keeps up with us would never let a turn end.

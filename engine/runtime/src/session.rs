@@ -36,6 +36,9 @@ pub trait Session: 'static {
     /// The worker drains: the peer has been told already, and new calls may still arrive for a moment.
     fn drain(&mut self, io: &mut Io<'_>);
 
+    /// There has been no call for a while: give back what only a busy connection needs.
+    fn quiet(&mut self) {}
+
     /// The connection is over: drop all calls. Nothing is called after this. Who is to hear of it goes into `woken`, and is called
     /// when the session is no longer in use, as with [`Io::wake_after`].
     fn closed(&mut self, reason: &CloseReason, woken: &mut Vec<Waker>);

@@ -114,7 +114,7 @@ pub(crate) struct Worker {
     pub(crate) neighbours: Neighbours,
     pub(crate) position: Position,
     pub(crate) limits: Limits,
-    wire: WireConfig,
+    wire: Arc<WireConfig>,
     tls: Option<ServerTls>,
     /// Where the seeds of connections come from.
     seeds: RandomState,
@@ -169,7 +169,7 @@ impl Worker {
             neighbours: Neighbours::new(seed.homes, seed.position.index),
             position: seed.position,
             limits: seed.limits,
-            wire: seed.wire,
+            wire: Arc::new(seed.wire),
             tls: seed.tls,
             seeds: RandomState::new(),
             opened: Cell::new(0),
@@ -217,9 +217,9 @@ impl Worker {
         self.now.get()
     }
 
-    /// The settings of a new connection. Each has a seed of its own, which no peer knows.
-    pub(crate) fn wire_config(&self) -> WireConfig {
-        WireConfig { seed: self.seed(), ..self.wire.clone() }
+    /// The settings of a new connection, and its seed: each has one of its own, which no peer knows.
+    pub(crate) fn wire_config(&self) -> (Arc<WireConfig>, u64) {
+        (self.wire.clone(), self.seed())
     }
 
     /// What secures a connection that was accepted, and must have done so in time.
@@ -357,6 +357,10 @@ impl Worker {
                 inbox.quiet.set(true);
                 inbox.signal(signal::QUIET);
             }
+            if inbox.reclaimable.get() && inbox.received_ns.get() <= quiet_since {
+                // Calls are in flight, and the peer has nothing more to say to them.
+                inbox.signal(signal::RECLAIM);
+            }
             let partial_since = inbox.partial_since_ns.get();
             if wanted && inbox.large.get() && partial_since != 0 && partial_since <= held_since {
                 inbox.signal(signal::HOLDS);
@@ -370,6 +374,7 @@ impl Worker {
                 inbox.signal(signal::STALLED);
             }
         }
+        self.buffers.trim();
         self.timers.insert(now, now + SWEEP, Target::Sweep);
         self.publish_levels(large, ready);
         self.profile.look(now);

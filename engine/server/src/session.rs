@@ -103,6 +103,10 @@ impl Session for ServerSession {
         // `wire` has told the peer. Calls in flight go on, and so do those that are on their way.
     }
 
+    fn quiet(&mut self) {
+        self.exchanges.shrink_if_empty();
+    }
+
     fn closed(&mut self, _reason: &CloseReason, _: &mut Vec<Waker>) {
         self.abandon();
     }

@@ -363,6 +363,28 @@ impl Socket {
         }
     }
 
+    /// Waits until something can be received, or the peer has ended. May be dropped while waiting; may be wrong.
+    pub(crate) fn readable(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let stream = self.stream.clone();
+        async move {
+            match &stream {
+                Stream::Tcp(stream) => {
+                    // SAFETY: `stream`, which this future owns, keeps the cell alive. A `&mut` of what is in it is made only for
+                    // the moment in which an operation begins, and the driver begins none before it has dropped this future.
+                    #[allow(unsafe_code)]
+                    let stream = unsafe { &*stream.get() };
+                    stream.0.readable(false).await
+                }
+                Stream::Unix(stream) => {
+                    // SAFETY: as above.
+                    #[allow(unsafe_code)]
+                    let stream = unsafe { &*stream.get() };
+                    stream.0.readable(false).await
+                }
+            }
+        }
+    }
+
     /// Sends what `buffer` holds from `from` on; may send less.
     pub(crate) fn send(
         &self,

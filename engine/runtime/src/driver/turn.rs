@@ -3,7 +3,7 @@
 use super::input::Arrived;
 use super::output::Output;
 use super::{Driver, Phase};
-use crate::inbox::{Due, signal};
+use crate::inbox::{Due, Origin, signal};
 use crate::limits::{
     EVENTS_PER_TURN, FLUSH, FORCED, LINGER, LINGER_BYTES_MAX, POLLS_PER_TURN, REFILLS_PER_TURN,
 };
@@ -48,6 +48,7 @@ impl<S: Session> Driver<S> {
     pub(super) fn begin(&mut self, cx: &Context<'_>) {
         self.inbox.enter(cx.waker());
         self.now = self.worker.begin_turn();
+        self.wire.wake();
         self.events_left = EVENTS_PER_TURN;
         self.polls_left = POLLS_PER_TURN;
     }
@@ -74,9 +75,26 @@ impl<S: Session> Driver<S> {
         }
         if self.has_more() {
             self.worker.ticker.later(&self.inbox);
+        } else if self.is_quiet() && self.inbox.origin == Origin::Accepted {
+            self.wire.sleep();
         }
         self.inbox.leave();
         Poll::Pending
+    }
+
+    /// Whether a connection may give back what only one needs that has something to do: nothing has come for a while, or there has
+    /// never been a call. A crowd that connects and waits is so never awake at once.
+    fn is_quiet(&self) -> bool {
+        let is_unused = self.input.has_read() && self.wire.is_unused();
+        self.phase == Phase::Open && (self.inbox.quiet.get() || is_unused)
+    }
+
+    /// Something has ended the wait of a quiet connection, which may be that it is readable.
+    pub(super) fn rouse(&mut self, readable: Poll<()>) {
+        self.input.rouse(readable);
+        if readable.is_ready() {
+            self.inbox.quiet.set(false);
+        }
     }
 
     /// Whether another turn would find something to do without anything new happening.
@@ -230,8 +248,8 @@ impl<S: Session> Driver<S> {
             self.touched = true;
             let mut ready = std::mem::take(&mut self.ready);
             std::mem::swap(&mut ready, &mut *self.inbox.ready.borrow_mut());
-            let now = ready.len().min(usize::try_from(self.polls_left).unwrap_or(usize::MAX));
-            self.polls_left -= u32::try_from(now).unwrap_or(u32::MAX);
+            let now = ready.len().min(usize::from(self.polls_left));
+            self.polls_left -= u16::try_from(now).unwrap_or(u16::MAX);
             for slot in ready.drain(..now) {
                 // Noted before the poll, so that a wake during the poll counts.
                 self.calls.take_wake(slot);
@@ -277,12 +295,11 @@ impl<S: Session> Driver<S> {
 
     /// Does what the rest of the worker asked for.
     fn obey(&mut self, signals: u8) {
-        if signals & (signal::RECLAIM | signal::QUIET) != 0 && self.inbox.reclaimable.get() {
+        if signals & signal::QUIET != 0 || signals & signal::RECLAIM != 0 && self.inbox.reclaimable.get() {
             self.input.recall();
         }
         if signals & signal::QUIET != 0 && self.wire.streams_count() == 0 {
-            self.calls.shrink();
-            self.wire.shrink();
+            self.shrink();
         }
         if self.phase != Phase::Open {
             if signals & (signal::FORCE | signal::STALLED) != 0 {
@@ -311,6 +328,18 @@ impl<S: Session> Driver<S> {
             self.worker.counters.limits_hit.increment(Limit::WriteStall);
             self.abort(&CloseReason::WriteStalled);
         }
+    }
+
+    /// Gives back what calls have left behind.
+    fn shrink(&mut self) {
+        self.calls.shrink();
+        self.wire.shrink();
+        self.session.quiet();
+        self.inbox.shrink();
+        for list in [&mut self.later, &mut self.ready] {
+            list.shrink_to_fit();
+        }
+        self.woken.shrink_to_fit();
     }
 
     /// Keeps the connection's own timer at the protocol's wish. A timer that is earlier than needed is left: when it goes off,
@@ -356,7 +385,7 @@ impl<S: Session> Driver<S> {
             Phase::Lingering { .. } => true,
             Phase::Closing => false,
         };
-        if !wanted {
+        if !wanted || self.is_quiet() && self.input.doze() {
             return None;
         }
         let next = self.input.next(&self.worker.buffers, &self.inbox);

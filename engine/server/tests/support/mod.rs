@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "this is a test, though not in a function that says so")]
 
 pub(crate) mod client;
+pub(crate) mod live;
 pub(crate) mod service;
 
 use std::net::SocketAddr;

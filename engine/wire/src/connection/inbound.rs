@@ -18,7 +18,7 @@ use crate::hpack::{Decoder, KnownBlock, ListLimits, Outcome};
 const TABLE_SIZE_INITIAL: u32 = 4096;
 
 /// A header block whose END_HEADERS has not arrived yet.
-struct OpenBlock {
+pub(super) struct OpenBlock {
     stream: StreamId,
     end_stream: bool,
     continuations: u32,
@@ -27,7 +27,7 @@ struct OpenBlock {
 
 /// A frame of which a part has arrived.
 #[derive(Clone, Copy)]
-struct Part {
+pub(super) struct Part {
     since: Instant,
     /// Small frames that it is worth, at least one.
     frames: u32,
@@ -43,26 +43,26 @@ pub(super) struct Block {
 
 pub(super) struct Inbound {
     /// The octets of the preface that are still expected; a client expects none.
-    preface_left: &'static [u8],
+    pub(super) preface_left: &'static [u8],
     /// The peer's first SETTINGS has arrived.
     pub(super) greeted: bool,
-    started: Option<Instant>,
-    decoder: Decoder,
+    pub(super) started: Option<Instant>,
+    pub(super) decoder: Decoder,
     /// The last block, if the decoder knew it and has its fields.
     pub(super) known: Option<KnownBlock>,
     /// The fields of the last block, unless it was known.
-    decoded: FieldList,
+    pub(super) decoded: FieldList,
     /// The fragments of the block that is open; empty when every block fits its frame.
-    fragments: Vec<u8>,
-    open: Option<OpenBlock>,
+    pub(super) fragments: Vec<u8>,
+    pub(super) open: Option<OpenBlock>,
     /// What the input ends with.
-    part: Option<Part>,
-    limits: ListLimits,
-    continuations_max: u32,
-    fragments_max: usize,
+    pub(super) part: Option<Part>,
+    pub(super) limits: ListLimits,
+    pub(super) continuations_max: u32,
+    pub(super) fragments_max: usize,
     /// The connection's window.
     pub(super) window: RecvWindow,
-    window_size: u32,
+    pub(super) window_size: u32,
     /// The highest stream id that the peer has opened.
     pub(super) last_stream: StreamId,
     pub(super) budget: Budget,

@@ -13,6 +13,7 @@
 //! Does not: own a socket, a clock or a buffer of input; wake anybody; know what a gRPC call is.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::Instant;
@@ -22,6 +23,7 @@ use crate::hpack::{BlockMap, KnownBlock, Template};
 
 mod budget;
 mod config;
+mod dormant;
 mod error;
 mod event;
 mod flow;
@@ -37,6 +39,7 @@ mod streams;
 mod view;
 
 pub use config::{Config, ConfigError, Role};
+pub use dormant::Dormant;
 pub use error::{Cause, ConnectionError, Misuse, OpenError};
 pub use event::{Event, Received, ResetBy, StreamKey, TAG_NONE};
 pub use view::Stream;
@@ -92,7 +95,9 @@ pub struct Counters {
 /// ```
 pub struct Connection {
     role: Role,
-    config: Config,
+    /// One for all connections of a worker.
+    config: Arc<Config>,
+    seed: u64,
     inbound: Inbound,
     outbound: Outbound,
     streams: Streams,
@@ -116,22 +121,38 @@ impl Connection {
     /// If `config` does not [validate](Config::validate).
     #[must_use]
     pub fn new(role: Role, config: Config, now: Instant) -> Connection {
+        let seed = config.seed;
+        Connection::with_seed(role, Arc::new(config), seed, now)
+    }
+
+    /// As [`Connection::new`], with settings that other connections have too and with a seed of its own.
+    ///
+    /// # Panics
+    /// As [`Connection::new`].
+    #[must_use]
+    pub fn with_seed(role: Role, config: Arc<Config>, seed: u64, now: Instant) -> Connection {
         config.validate().expect("the configuration was validated");
+        let mut connection = Connection::silent(role, config, seed, now);
+        let Connection { config, outbound, .. } = &mut connection;
+        settings::greet(role, config, &mut outbound.out);
+        if let Some(raise) = inbound::window_raise(config) {
+            frame::write_window_update(&mut outbound.out, StreamId::ZERO, raise);
+        }
+        connection
+    }
+
+    /// A new connection that has not greeted its peer.
+    fn silent(role: Role, config: Arc<Config>, seed: u64, now: Instant) -> Connection {
         let streams_max = match role {
             Role::Server => config.max_concurrent_streams,
             // The peer's limit decides; this only bounds the slab.
             Role::Client => u32::MAX >> 1,
         };
-        let mut outbound = Outbound::new(role, &config);
-        settings::greet(role, &config, &mut outbound.out);
-        if let Some(raise) = inbound::window_raise(&config) {
-            frame::write_window_update(&mut outbound.out, StreamId::ZERO, raise);
-        }
         Connection {
             role,
             inbound: Inbound::new(role, &config, now),
-            outbound,
-            streams: Streams::new(streams_max, config.stream_window_growth, config.seed),
+            outbound: Outbound::new(role, &config),
+            streams: Streams::new(streams_max, config.stream_window_growth, seed),
             settings: Settings::new(),
             shutdown: Shutdown::Running,
             next_stream: (role == Role::Client).then(|| StreamId::new(1)),
@@ -140,6 +161,7 @@ impl Connection {
             heads: BlockMap::default(),
             trailers: BlockMap::default(),
             config,
+            seed,
         }
     }
 

@@ -33,12 +33,12 @@ pub(super) struct Outbound {
     pub(super) initial_window: u32,
     /// The largest payload to send.
     pub(super) frame_max: u32,
-    send_frame_max: u32,
+    pub(super) send_frame_max: u32,
     /// Control frames in `out`.
-    controls: u32,
-    controls_max: u32,
-    output_max: usize,
-    queue_max: usize,
+    pub(super) controls: u32,
+    pub(super) controls_max: u32,
+    pub(super) output_max: usize,
+    pub(super) queue_max: usize,
     pub(super) counters: Counters,
 }
 

@@ -133,6 +133,15 @@ pub(super) enum Ended {
     Forgotten,
 }
 
+/// What a connection that sleeps remembers of its streams. Those that ended in good order are forgotten, as they would be after
+/// [`ENDED_REMEMBERED`] more.
+pub(super) struct DormantStreams {
+    /// Empty: no key that was given out may come again.
+    slots: Slab<Slot>,
+    resets: Vec<u32>,
+    resets_next: usize,
+}
+
 /// All streams of one connection.
 pub(super) struct Streams {
     slots: Slab<Slot>,
@@ -141,7 +150,7 @@ pub(super) struct Streams {
     growth_left: u32,
     /// The id looked up last: DATA mostly follows its own HEADERS.
     latest: (StreamId, u32),
-    ended: [u32; ENDED_REMEMBERED],
+    ended: Vec<u32>,
     ended_next: usize,
     /// Streams that we ended, apart from the others: those come and go by the thousand within a round trip.
     resets: Vec<u32>,
@@ -160,7 +169,7 @@ impl Streams {
             index: StreamIndex::new(seed),
             growth_left: growth,
             latest: (StreamId::ZERO, 0),
-            ended: [0; ENDED_REMEMBERED],
+            ended: Vec::new(),
             ended_next: 0,
             resets: Vec::new(),
             resets_next: 0,
@@ -221,6 +230,9 @@ impl Streams {
     /// Notes that stream `id` is over.
     pub(super) fn remember(&mut self, id: StreamId, by_us: bool) {
         if !by_us {
+            if self.ended.len() < ENDED_REMEMBERED {
+                return self.ended.push(id.get());
+            }
             self.ended[self.ended_next] = id.get();
             self.ended_next = (self.ended_next + 1) % ENDED_REMEMBERED;
         } else if self.resets.len() < self.resets_max {
@@ -282,9 +294,30 @@ impl Streams {
         self.ready.push_back(key);
     }
 
+    /// Whether there is no stream, and nothing waits for one.
+    pub(super) fn is_quiet(&self) -> bool {
+        // What the two queues name is dead, and their room for it given back.
+        self.slots.is_empty()
+    }
+
+    /// What must outlive a quiet time: there is no stream.
+    pub(super) fn fold(self) -> DormantStreams {
+        let Streams { slots, index: _, latest: _, ended: _, ended_next: _, mut resets, resets_next, .. } =
+            self;
+        resets.shrink_to_fit();
+        DormantStreams { slots, resets, resets_next }
+    }
+
+    /// As they were before [`fold`](Self::fold); these are new.
+    pub(super) fn unfold(self, dormant: DormantStreams) -> Streams {
+        let DormantStreams { slots, resets, resets_next } = dormant;
+        Streams { slots, resets, resets_next, ..self }
+    }
+
     /// Gives memory back that only busy connections need.
     pub(super) fn shrink(&mut self) {
         self.index.shrink_if_empty();
+        self.slots.shrink_if_empty();
         if self.slots.is_empty() {
             self.ready = VecDeque::new();
             self.room = VecDeque::new();

@@ -143,6 +143,16 @@ impl Blocks {
         NonZeroU32::new(self.numbered)
     }
 
+    /// None yet, with the numbers that follow `numbered`.
+    pub(super) fn numbered_from(numbered: u32) -> Blocks {
+        Blocks { numbered, ..Blocks::default() }
+    }
+
+    /// The number that was given last.
+    pub(super) fn numbered(&self) -> u32 {
+        self.numbered
+    }
+
     /// Forgets all, and gives the memory back.
     pub(super) fn shrink(&mut self) {
         self.kept = Vec::new();

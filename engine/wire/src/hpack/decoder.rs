@@ -13,6 +13,7 @@ use super::dynamic_table::DynamicTable;
 use super::memo::Memos;
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, FieldList, Marks, Name};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -103,6 +104,31 @@ pub struct Decoder {
     failed: Option<DecodeError>,
     memos: Memos,
     blocks: Blocks,
+}
+
+/// A decoder that sleeps: without what it has kept to be faster.
+#[derive(Debug)]
+pub(crate) struct DormantDecoder {
+    table: Option<Box<DynamicTable>>,
+    size_allowed: u32,
+    size_required: Option<u32>,
+    /// Blocks numbered so far: no number may come again.
+    numbered: u32,
+}
+
+impl DormantDecoder {
+    /// The decoder again.
+    pub(crate) fn unfold(self) -> Decoder {
+        let DormantDecoder { table, size_allowed, size_required, numbered } = self;
+        Decoder {
+            table: DynamicTable::unfold(table),
+            size_allowed,
+            size_required,
+            failed: None,
+            memos: Memos::default(),
+            blocks: Blocks::numbered_from(numbered),
+        }
+    }
 }
 
 impl Decoder {
@@ -209,6 +235,14 @@ impl Decoder {
     /// Gives back what only a busy connection needs.
     pub(crate) fn shrink(&mut self) {
         self.blocks.shrink();
+    }
+
+    /// What must outlive a quiet time. The connection of a decoder that has failed is over, and does not sleep.
+    pub(crate) fn fold(self) -> DormantDecoder {
+        let Decoder { table, size_allowed, size_required, failed, memos: _, blocks } = self;
+        assert!(failed.is_none(), "what has failed does not go on");
+        let numbered = blocks.numbered();
+        DormantDecoder { table: table.fold(), size_allowed, size_required, numbered }
     }
 
     /// Reads the size updates at the front of a block (RFC 7541, section 6.3). The first one answers our reduction.

@@ -9,9 +9,10 @@
 //! Invariant: the sizes of the entries sum to `size`, which is at most `size_max`; the arena is at most twice the live
 //! bytes and [`DEAD_BYTES_MIN`] more.
 
-use super::DYNAMIC_FIRST;
 use super::static_table;
+use super::{DYNAMIC_FIRST, TABLE_SIZE_DEFAULT};
 use crate::field::{Entry, Field, Name};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -49,6 +50,21 @@ impl DynamicTable {
     pub(super) fn new(size_max: u32) -> DynamicTable {
         let size_max = to_usize(size_max);
         DynamicTable { entries: VecDeque::new(), bytes: Vec::new(), origin: 0, size: 0, size_max, changes: 0 }
+    }
+
+    /// The table in as little memory as it needs: nothing while it is empty and of the size that it has at first.
+    pub(super) fn fold(mut self) -> Option<Box<DynamicTable>> {
+        if self.entries.is_empty() && self.size_max == to_usize(TABLE_SIZE_DEFAULT) {
+            return None;
+        }
+        self.entries.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        Some(Box::new(self))
+    }
+
+    /// What was folded. How often it has changed is not remembered: whoever asks has forgotten what it kept.
+    pub(super) fn unfold(folded: Option<Box<DynamicTable>>) -> DynamicTable {
+        folded.map_or_else(|| DynamicTable::new(TABLE_SIZE_DEFAULT), |table| *table)
     }
 
     /// The sum of the entries' sizes (RFC 7541, section 4.1).

@@ -15,6 +15,7 @@ use super::static_table;
 use super::templates::{Template, Templates};
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, Field, FieldList, Marks, Name};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// How a field is to be represented (RFC 7541, section 6). One that stands in a table as it is goes as its index, unless
@@ -70,6 +71,27 @@ enum Found {
     Nothing,
 }
 
+/// An encoder that sleeps: without what it has kept to be faster.
+#[derive(Debug)]
+pub(crate) struct DormantEncoder {
+    table: Option<Box<DynamicTable>>,
+    names: u32,
+    size_cap: u32,
+    size_announced: u32,
+    size: u32,
+    size_lowest: u32,
+    strings: Strings,
+}
+
+impl DormantEncoder {
+    /// The encoder again.
+    pub(crate) fn unfold(self) -> Encoder {
+        let DormantEncoder { table, names, size_cap, size_announced, size, size_lowest, strings } = self;
+        let (table, templates) = (DynamicTable::unfold(table), Templates::default());
+        Encoder { table, names, size_cap, size_announced, size, size_lowest, strings, templates }
+    }
+}
+
 impl Encoder {
     /// An encoder that uses a table of `table_size_max` octets at most, and never more than 4096.
     #[must_use]
@@ -114,6 +136,14 @@ impl Encoder {
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         self.table.capacity_bytes() + self.templates.capacity_bytes()
+    }
+
+    /// What must outlive a quiet time.
+    pub(crate) fn fold(self) -> DormantEncoder {
+        let Encoder { table, names, size_cap, size_announced, size, size_lowest, strings, templates: _ } =
+            self;
+        let table = table.fold();
+        DormantEncoder { table, names, size_cap, size_announced, size, size_lowest, strings }
     }
 
     /// Gives back what only a busy connection needs.

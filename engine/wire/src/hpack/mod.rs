@@ -44,7 +44,9 @@ mod templates;
 pub mod fuzz;
 
 pub use blocks::{BlockMap, KnownBlock};
+pub(crate) use decoder::DormantDecoder;
 pub use decoder::{DecodeError, Decoder, ListLimits, Outcome};
+pub(crate) use encoder::DormantEncoder;
 pub use encoder::{Encoder, Indexing};
 pub use templates::Template;
 
