@@ -3,6 +3,7 @@
 use super::input::Arrived;
 use super::output::Output;
 use super::{Driver, Phase};
+use crate::backend::Outgoing;
 use crate::inbox::{Due, signal};
 use crate::limits::{
     EVENTS_PER_TURN, FLUSH, FORCED, LINGER, LINGER_BYTES_MAX, POLLS_PER_TURN, REFILLS_PER_TURN,
@@ -98,8 +99,8 @@ impl<S: Session> Driver<S> {
     }
 
     /// A write has completed.
-    pub(super) fn sent(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
-        match self.output.written(result, buffer, &self.worker.buffers) {
+    pub(super) fn sent(&mut self, result: io::Result<usize>, outgoing: Outgoing) {
+        match self.output.written(result, outgoing, &self.worker.buffers) {
             Ok(bytes) => {
                 self.worker.counters.bytes_out.add(bytes as u64);
                 // What waited for the output to shrink; without streams nothing did.
@@ -319,7 +320,7 @@ impl<S: Session> Driver<S> {
     }
 
     /// The next write to start.
-    pub(super) fn next_send(&mut self) -> Option<(Vec<u8>, usize)> {
+    pub(super) fn next_send(&mut self) -> Option<Outgoing> {
         if self.phase == Phase::Closing {
             return None;
         }
