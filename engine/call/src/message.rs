@@ -6,13 +6,17 @@
 //!
 //! Does not: cut payloads into messages; `wire`'s `Deframer` does.
 
+use corelane_memory::{Gather, Mark, Pieces};
 use corelane_wire::grpc::{Encoding, Message, Prefix, Status};
 
 pub use corelane_wire::grpc::PREFIX_LEN;
 
-use crate::Codec;
 use crate::compression::{compress, decompress};
-use crate::pool::with_scratch;
+use crate::pool::{give_buffer, with_scratch};
+use crate::{Codec, Gathered};
+
+/// A message below this is decoded from where it lies, and its storage used for the next one.
+const SHARED_MIN: usize = 4 * 1024;
 
 /// Appends `item` to `out` as one gRPC message, compressed with `encoding` unless that is [`Encoding::Identity`].
 ///
@@ -38,19 +42,39 @@ pub fn encode_message<C: Codec>(
     max: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), Status> {
-    let start = out.len();
-    out.extend_from_slice(&[0; PREFIX_LEN]);
+    let mut pieces = Pieces::new();
+    let encoded = encode_gathered(codec, item, encoding, max, &mut Gather::new(out, &mut pieces));
+    if !pieces.is_empty() {
+        pieces.join(out);
+    }
+    encoded
+}
+
+/// As [`encode_message`], to where large pieces of the item may be referenced.
+///
+/// # Errors
+/// As [`encode_message`].
+#[inline]
+pub fn encode_gathered<C: Codec>(
+    codec: &C,
+    item: &C::Encode,
+    encoding: Encoding,
+    max: usize,
+    out: &mut Gather<'_>,
+) -> Result<(), Status> {
+    let start = out.mark();
+    out.heads().extend_from_slice(&[0; PREFIX_LEN]);
     let written = if encoding == Encoding::Identity {
-        codec.encode(item, out).map(|()| Packed::No)
+        codec.encode_gathered(item, out).map(|()| Packed::No)
     } else {
         with_scratch(|plain| {
             codec.encode(item, plain)?;
-            pack(encoding, plain, out)
+            pack(encoding, plain, out.heads())
         })
     };
     let sealed = written.and_then(|packed| seal(out, start, packed, max));
     if sealed.is_err() {
-        out.truncate(start);
+        out.rewind(start);
     }
     sealed
 }
@@ -72,16 +96,19 @@ fn pack(encoding: Encoding, plain: &[u8], out: &mut Vec<u8>) -> Result<Packed, S
 }
 
 /// Fills in the prefix that was reserved at `start`, now that the payload stands behind it.
-fn seal(out: &mut [u8], start: usize, packed: Packed, max: usize) -> Result<(), Status> {
-    let (prefix, payload) = out[start..]
-        .split_first_chunk_mut::<PREFIX_LEN>()
+#[inline]
+fn seal(out: &mut Gather<'_>, start: Mark, packed: Packed, max: usize) -> Result<(), Status> {
+    let payload = out.written_since(start) - PREFIX_LEN;
+    let prefix = out
+        .heads_since(start)
+        .first_chunk_mut::<PREFIX_LEN>()
         .expect("the prefix was reserved before the payload");
-    match u32::try_from(payload.len()) {
-        Ok(len) if payload.len() <= max => {
+    match u32::try_from(payload) {
+        Ok(len) if payload <= max => {
             *prefix = Prefix { compressed: packed == Packed::Yes, len }.to_bytes();
             Ok(())
         }
-        _ => Err(too_large(payload.len(), max.min(u32::MAX as usize))),
+        _ => Err(too_large(payload, max.min(u32::MAX as usize))),
     }
 }
 
@@ -97,6 +124,25 @@ pub fn decode_message<C: Codec>(
     max: usize,
 ) -> Result<C::Decode, Status> {
     open(message, encoding, max, |payload| codec.decode(payload))
+}
+
+/// As [`decode_message`], of a message that came in pieces: parts of a large one become parts of the item, without a copy.
+///
+/// # Errors
+/// As [`decode_message`], and `INTERNAL` where the pieces are not a message.
+pub fn decode_gathered<C: Codec>(
+    codec: &C,
+    gathered: Gathered,
+    encoding: Encoding,
+    max: usize,
+) -> Result<C::Decode, Status> {
+    let message = gathered.message().map_err(|error| Status::internal(error.to_string()))?;
+    if !message.compressed && (SHARED_MIN..=max).contains(&message.payload.len()) {
+        return codec.decode_shared(gathered.into_payload());
+    }
+    let item = decode_message(codec, message, encoding, max);
+    give_buffer(gathered.into_storage());
+    item
 }
 
 /// Hands `decode` the payload of `message`, decompressed.

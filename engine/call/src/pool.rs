@@ -1,7 +1,8 @@
 //! Buffers that one call leaves to the next on the same thread.
 //!
-//! Bounded twice: a buffer that grew past [`BUFFER_BYTES_MAX`] is freed, and no more than [`BUFFERS_MAX`] are kept, so a
-//! thread never holds more than 16 MiB here, and 4 MiB in field lists. `memory`'s pool does not fit: it lends buffers of
+//! Bounded twice: no more than [`BUFFERS_MAX`] buffers of up to [`BUFFER_BYTES_MAX`] are kept, so a thread never holds more than
+//! 16 MiB in them, and 4 MiB in field lists. Larger ones, which large messages leave, are kept up to [`LARGE_BYTES_MAX`] in
+//! all: memory that is new to the process costs a fault for each 4 KiB, more than it costs to copy them. `memory`'s pool does not fit: it lends buffers of
 //! one fixed size and counts those that are out, while these grow with what they hold and may end with their call.
 
 use std::cell::{Cell, RefCell};
@@ -12,6 +13,10 @@ use corelane_wire::FieldList;
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How many are kept on each thread.
 const BUFFERS_MAX: usize = 256;
+/// Octets of capacity in the larger buffers that are kept on each thread.
+const LARGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A larger buffer is only for a message that fills at least this part of it: what is kept of the message keeps all of it.
+const LARGE_FILL_MIN: usize = 4;
 /// The largest scratch buffer worth keeping: one for each thread, for messages before or after compression.
 const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
 
@@ -22,6 +27,7 @@ const FIELDS_MAX: usize = 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static LARGE: RefCell<Large> = const { RefCell::new(Large { buffers: Vec::new(), bytes: 0 }) };
     #[allow(clippy::vec_box, reason = "the box itself goes round: metadata holds it")]
     static FIELDS: RefCell<Vec<Box<FieldList>>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -34,18 +40,54 @@ pub fn take_buffer() -> Vec<u8> {
     BUFFERS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
+/// An empty buffer with room for `bytes`, if an earlier message has left one of about that size.
+#[must_use]
+pub(crate) fn take_larger(bytes: usize) -> Option<Vec<u8>> {
+    LARGE.try_with(|large| large.borrow_mut().take(bytes)).ok().flatten()
+}
+
 /// Leaves `buffer` to a later call, or frees it.
 pub fn give_buffer(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > BUFFER_BYTES_MAX {
+    if buffer.capacity() == 0 {
         return;
     }
     buffer.clear();
+    if buffer.capacity() > BUFFER_BYTES_MAX {
+        let _ = LARGE.try_with(|large| large.borrow_mut().give(buffer));
+        return;
+    }
     let _ = BUFFERS.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         if pool.len() < BUFFERS_MAX {
             pool.push(buffer);
         }
     });
+}
+
+/// The larger buffers, which are few: at most one for each [`BUFFER_BYTES_MAX`] of [`LARGE_BYTES_MAX`].
+struct Large {
+    buffers: Vec<Vec<u8>>,
+    /// Their capacity.
+    bytes: usize,
+}
+
+impl Large {
+    /// The one that was left last and fits: its bytes may still be in the cache.
+    fn take(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        let fits =
+            |buffer: &Vec<u8>| buffer.capacity() >= bytes && buffer.capacity() / LARGE_FILL_MIN <= bytes;
+        let index = self.buffers.iter().rposition(fits)?;
+        let buffer = self.buffers.remove(index);
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    fn give(&mut self, buffer: Vec<u8>) {
+        if self.bytes + buffer.capacity() <= LARGE_BYTES_MAX {
+            self.bytes += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
 }
 
 /// An empty field list for the next head, with the storage that an earlier one left if there is any. It comes back when the
@@ -87,12 +129,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_small_buffers_and_frees_large_ones() {
+    fn keeps_small_buffers_apart_from_large_ones() {
         give_buffer(Vec::with_capacity(100));
         assert!(take_buffer().capacity() >= 100);
         assert_eq!(take_buffer().capacity(), 0);
         give_buffer(Vec::with_capacity(BUFFER_BYTES_MAX + 1));
         assert_eq!(take_buffer().capacity(), 0);
+    }
+
+    #[test]
+    fn keeps_a_bounded_amount_of_large_buffers_for_messages_that_fill_them() {
+        for _ in 0..40 {
+            give_buffer(Vec::with_capacity(1 << 20));
+        }
+        assert_eq!(LARGE.with(|large| large.borrow().bytes), LARGE_BYTES_MAX);
+        assert!(take_larger((1 << 20) + 1).is_none());
+        assert!(take_larger((1 << 20) / LARGE_FILL_MIN - 1).is_none());
+        for _ in 0..LARGE_BYTES_MAX >> 20 {
+            assert_eq!(take_larger(1 << 20).map(|buffer| buffer.capacity()), Some(1 << 20));
+        }
+        assert!(take_larger(1 << 20).is_none());
+        assert_eq!(LARGE.with(|large| large.borrow().bytes), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use corelane_call::message::encode_message;
+use corelane_call::message::encode_gathered;
 use corelane_call::{Codec, Encoding, EncodingSet, Inbound, Source, Streaming};
 use corelane_memory::Key;
 use corelane_runtime::now;
@@ -41,7 +41,7 @@ pub(crate) fn subscribe<C: Codec>(
         let opening = Opening { head: &head, more: None, deadline, receive_max, accept: encodings.accept };
         let key = session.open_many(io, &opening, EndStream::No, inbound.clone(), origin).ok()?;
         let encoded = session.send(io, key, EndStream::Yes, |out| {
-            encode_message(codec, message, Encoding::Identity, MESSAGE_MAX, out)
+            encode_gathered(codec, message, Encoding::Identity, MESSAGE_MAX, out)
         });
         if encoded.is_err() {
             session.give_up(io, key);

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use corelane_call::{
     Code, Encoding, EncodingSet, Gathered, Inbound, Metadata, Status, take_buffer, take_fields,
 };
-use corelane_memory::{Key, Slab};
+use corelane_memory::{Gather, Key, Slab};
 use corelane_runtime::{CloseReason, Io, Link, Session};
 use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
@@ -143,7 +143,7 @@ impl ClientSession {
         &mut self,
         io: &mut Io<'_>,
         opening: &Opening<'_>,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>,
+        encode: impl FnOnce(&mut Gather<'_>) -> Result<(), Status>,
     ) -> Result<(Key, Result<(), Status>), Unopened> {
         let body = Body::One(Gathered::new(take_buffer()));
         let (key, stream) = self.open(io, opening, EndStream::No, body)?;
@@ -221,7 +221,7 @@ impl ClientSession {
         io: &mut Io<'_>,
         key: Key,
         end: EndStream,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>,
+        encode: impl FnOnce(&mut Gather<'_>) -> Result<(), Status>,
     ) -> Result<(), Status> {
         let Some(call) = self.calls.get(key) else { return Ok(()) };
         ClientSession::send_on(io, call.stream, end, encode)
@@ -232,11 +232,11 @@ impl ClientSession {
         io: &mut Io<'_>,
         stream: StreamKey,
         end: EndStream,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Status>,
+        encode: impl FnOnce(&mut Gather<'_>) -> Result<(), Status>,
     ) -> Result<(), Status> {
         let Some(stream) = io.wire.stream(stream) else { return Ok(()) };
         let mut encoded = Ok(());
-        let _ = stream.send_with(end, |out| encoded = guarded(out, encode));
+        let _ = stream.send_gathered(end, |out| encoded = guarded(out, encode));
         encoded
     }
 
@@ -421,12 +421,11 @@ impl ClientSession {
         if call.end.is_some() {
             return;
         }
-        let len = u32::try_from(payload.len()).expect("a frame is far smaller");
         let refused = match &mut call.body {
             Body::One(gathered) => match gathered.push(payload, call.receive_max) {
-                Ok(()) => {
-                    if !end_stream {
-                        ClientSession::credit(io, call.stream, len);
+                Ok(credit) => {
+                    if !end_stream && credit > 0 {
+                        ClientSession::credit(io, call.stream, credit);
                     }
                     None
                 }

@@ -7,11 +7,13 @@
 //! Does not: know frames, sessions or limits.
 
 mod monoio;
+mod outgoing;
 mod plain;
 
 pub(crate) use self::monoio::{
     Alarm, Bell, BellRope, Canceller, Cord, Listener, Socket, probe, run, running, spawn,
 };
+pub(crate) use self::outgoing::Outgoing;
 pub(crate) use self::plain::{Accepted, StdListener};
 
 use crate::error::StartError;

@@ -143,16 +143,7 @@ impl Dialed {
     /// If the connection is secured.
     pub async fn send_raw(&self, bytes: Vec<u8>) -> io::Result<()> {
         assert!(self.tls.is_none(), "raw bytes would end a secured connection");
-        let (mut buffer, mut from) = (bytes, 0);
-        while from < buffer.len() {
-            let (sent, back) = self.socket.send(buffer, from).await;
-            buffer = back;
-            from += match sent? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                sent => sent,
-            };
-        }
-        Ok(())
+        self.socket.send_all(bytes).await
     }
 
     /// Receives at most `max` bytes as they are; none at the end. Must not be dropped before it ends: bytes would be lost,

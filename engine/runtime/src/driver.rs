@@ -29,7 +29,7 @@ pub use self::link::Link;
 use self::input::Input;
 use self::output::Output;
 use self::wire::Wire;
-use crate::backend::{self, Socket};
+use crate::backend::{self, Outgoing, Socket};
 use crate::inbox::Inbox;
 use crate::limits::ROUNDS_PER_TURN;
 use crate::session::{PeerInfo, Session, SessionFactory};
@@ -174,7 +174,7 @@ fn drive<S: Session>(driver: Rc<RefCell<Driver<S>>>) -> impl Future<Output = ()>
         let task = Task(driver);
         let operations = || {
             let receiving = vacant(|| task.0.borrow().socket.recv(Vec::new(), None));
-            let sending = vacant(|| task.0.borrow().socket.send(Vec::new(), 0));
+            let sending = vacant(|| task.0.borrow().socket.send(Outgoing::default()));
             (Box::pin(receiving), Box::pin(sending))
         };
         let mut busy = None;
@@ -222,11 +222,11 @@ fn turn<S: Session, R, W>(
     mut receiving: Pin<&mut Option<R>>,
     mut sending: Pin<&mut Option<W>>,
     receive: impl Fn(&Socket, &mut Input, Vec<u8>) -> R,
-    send: impl Fn(&Socket, Vec<u8>, usize) -> W,
+    send: impl Fn(&Socket, Outgoing) -> W,
 ) -> Poll<()>
 where
     R: Future<Output = (std::io::Result<usize>, Vec<u8>)>,
-    W: Future<Output = (std::io::Result<usize>, Vec<u8>)>,
+    W: Future<Output = (std::io::Result<usize>, Outgoing)>,
 {
     driver.begin(cx);
     for _ in 0..ROUNDS_PER_TURN {
@@ -237,15 +237,15 @@ where
             driver.received(result, buffer);
         }
         if let Some(operation) = sending.as_mut().as_pin_mut()
-            && let Poll::Ready((result, buffer)) = operation.poll(cx)
+            && let Poll::Ready((result, outgoing)) = operation.poll(cx)
         {
             sending.set(None);
-            driver.sent(result, buffer);
+            driver.sent(result, outgoing);
         }
         driver.work();
         driver.unpolled = false;
-        if let Some((buffer, from)) = driver.next_send() {
-            sending.set(Some(send(&driver.socket, buffer, from)));
+        if let Some(outgoing) = driver.next_send() {
+            sending.set(Some(send(&driver.socket, outgoing)));
             driver.unpolled = true;
         }
         if let Some(buffer) = driver.next_recv() {

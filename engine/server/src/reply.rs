@@ -93,12 +93,12 @@ impl<'a> Reply<'a> {
         let max = entry.options.encoding_size_max;
         let stream = self.wire.stream(self.key).ok_or_else(gone)?;
         let mut encoded = Ok(());
-        let sent = stream.send_with(EndStream::No, |out| {
-            let at = out.len();
-            encoded = match guard(|| message::encode_message(codec, item, encoding, max, out)) {
+        let sent = stream.send_gathered(EndStream::No, |out| {
+            let mark = out.mark();
+            encoded = match guard(|| message::encode_gathered(codec, item, encoding, max, out)) {
                 Ok(encoded) => encoded,
                 Err(panic) => {
-                    out.truncate(at);
+                    out.rewind(mark);
                     Err(worker.panicked(entry.path, &panic))
                 }
             };

@@ -15,7 +15,7 @@ mod running;
 use std::rc::Rc;
 use std::task::Waker;
 
-use corelane_call::{GatherError, Gathered, Inbound, Metadata, Peer};
+use corelane_call::{GatherError, Gathered, Inbound, Metadata, Peer, give_buffer, take_buffer};
 use corelane_memory::Slab;
 use corelane_observe::Limit;
 use corelane_runtime::{CloseReason, Io, Session};
@@ -255,21 +255,25 @@ impl ServerSession {
         let Some(call) = self.call(index) else { return };
         let size_max = worker.entry(call.method).options.decoding_size_max;
         let State::Gathering(pieces) = &mut call.state else { return };
-        let gathered = pieces.get_or_insert_with(|| Gathered::new(worker.take_storage()));
-        if let Err(error) = gathered.push(payload, size_max) {
-            worker.counters.limits_hit.increment(Limit::MessageReceived);
-            return self.end(io, index, Err(not_one_message(error)));
-        }
+        let gathered = pieces.get_or_insert_with(|| Gathered::new(take_buffer()));
+        let credit = match gathered.push(payload, size_max) {
+            Ok(credit) => credit,
+            Err(error) => {
+                worker.counters.limits_hit.increment(Limit::MessageReceived);
+                return self.end(io, index, Err(not_one_message(error)));
+            }
+        };
         if !end_stream {
-            let len = u32::try_from(payload.len()).expect("a frame is far smaller");
-            return reply::credit(io.wire, call.key, len);
+            return reply::credit(io.wire, call.key, credit);
         }
         let Some(gathered) = pieces.take() else { return };
-        match gathered.message() {
-            Ok(message) => self.start(io, index, Body::Message(message)),
-            Err(error) => self.end(io, index, Err(not_one_message(error))),
+        match gathered.message().map(drop) {
+            Ok(()) => self.start(io, index, Body::Gathered(gathered)),
+            Err(error) => {
+                give_buffer(gathered.into_storage());
+                self.end(io, index, Err(not_one_message(error)));
+            }
         }
-        worker.give_storage(gathered.into_storage());
     }
 
     /// A piece of a request that was refused.

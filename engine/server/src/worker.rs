@@ -1,8 +1,7 @@
-//! What one worker knows about serving: its methods, where paths lead, limits, and storage that calls use in turn.
+//! What one worker knows about serving: its methods, where paths lead, and limits.
 //!
 //! Does not: own connections; the runtime does. Invariant: nothing here is borrowed while user code runs.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,11 +15,6 @@ use crate::dispatch::Panic;
 use crate::methods::{Entry, Methods};
 use crate::reply;
 use crate::router::Router;
-
-/// Buffers for messages in pieces that a worker keeps for reuse.
-const SPARES_MAX: usize = 64;
-/// Octets of capacity up to which such a buffer is kept.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// The limits of calls.
 #[derive(Clone, Debug)]
@@ -42,7 +36,6 @@ pub(crate) struct Worker {
     pub(crate) counters: Rc<Writer<WorkerCounters>>,
     /// The trailers of a call that has succeeded and set none.
     pub(crate) trailers: Template,
-    storage: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Worker {
@@ -55,7 +48,6 @@ impl Worker {
             limits,
             counters,
             trailers: reply::success_fields().into(),
-            storage: RefCell::default(),
         }
     }
 
@@ -74,19 +66,6 @@ impl Worker {
             (wanted, max) => wanted.or(max)?,
         };
         Some(now + timeout)
-    }
-
-    /// A buffer for a message that arrives in pieces.
-    pub(crate) fn take_storage(&self) -> Vec<u8> {
-        self.storage.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Keeps such a buffer for the next message, unless it has grown large.
-    pub(crate) fn give_storage(&self, buffer: Vec<u8>) {
-        let mut spares = self.storage.borrow_mut();
-        if spares.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
-            spares.push(buffer);
-        }
     }
 
     /// Notes a panic of user code; what the client hears of it.

@@ -5,17 +5,17 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use corelane_call::message::encode_message;
+use corelane_call::message::{decode_message, encode_message};
 use corelane_call::{Codec, Encoding, Gathered, Metadata, Response, Status};
 use corelane_policy::cache::{CacheKey, Followed, Leader, Lookup, ResponseCache};
 use corelane_runtime::now;
 use corelane_wire::FieldList;
 
 use super::plan::Plan;
-use super::unary::{cause_of, decode, fetch, respond, unpack};
-use crate::Place;
+use super::unary::{cause_of, decode, fetch, respond, undecoded};
 use crate::end::Outcome;
 use crate::time::by;
+use crate::{Cause, Place};
 
 /// A response that is kept: its bytes, from which each caller gets a message of his own.
 pub(crate) struct Kept {
@@ -86,10 +86,14 @@ fn open<C: Codec>(
     endpoint: Option<Arc<str>>,
     attempt: u32,
 ) -> Result<Response<C::Decode>, Status> {
-    let item = unpack(plan, codec, &kept.message, kept.encoding);
-    let (item, compressed) =
-        item.map_err(|(cause, status)| plan.failure(cause, endpoint, attempt).into_status(status))?;
-    Ok(respond(item, compressed, kept.metadata.clone(), kept.trailers.clone()))
+    let failed = |(cause, status)| plan.failure(cause, endpoint, attempt).into_status(status);
+    let message = match kept.message.message() {
+        Ok(message) => message,
+        Err(error) => return Err(failed((Cause::from(error), None))),
+    };
+    let item = decode_message(codec, message, kept.encoding, plan.receive_max);
+    let item = item.map_err(|status| failed(undecoded(plan, status)))?;
+    Ok(respond(item, message.compressed, kept.metadata.clone(), kept.trailers.clone()))
 }
 
 /// All metadata, as one string of bytes: each part with its length, so that none can pass for another.

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use corelane_memory::Key;
+use corelane_memory::{Gather, Key};
 use corelane_policy::resilience::Committed;
 use corelane_wire::frame::EndStream;
 
@@ -175,8 +175,8 @@ impl Feed {
         let position = target.position.get();
         let next = self.kept.borrow().get(position).cloned();
         if let Some(message) = next {
-            let copy = |out: &mut Vec<u8>| {
-                out.extend_from_slice(&message);
+            let copy = |out: &mut Gather<'_>| {
+                out.heads().extend_from_slice(&message);
                 Ok(())
             };
             target.link.with(|session, io| session.send(io, target.key, EndStream::No, copy));

@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use corelane_call::message::encode_message;
+use corelane_call::message::{encode_gathered, encode_message};
 use corelane_call::{Codec, CompressionSwitch, Encoding, Status, Stream};
+use corelane_memory::Gather;
 use corelane_runtime::spawn_local;
 use corelane_wire::frame::EndStream;
 
@@ -132,15 +133,15 @@ where
     /// Encodes a request, straight into its stream if nobody else will need it.
     fn take(&self, request: &C::Encode, first: &Target) -> Result<(), Status> {
         let (encoding, max) = (self.packing.encoding(), self.packing.size_max);
-        let encode = |out: &mut Vec<u8>| encode_message(&self.codec, request, encoding, max, out);
         if self.feed.is_alone(first) {
+            let encode = |out: &mut Gather<'_>| encode_gathered(&self.codec, request, encoding, max, out);
             return first
                 .link
                 .with(|session, io| session.send(io, first.key, EndStream::No, encode))
                 .unwrap_or(Ok(()));
         }
         let mut bytes = Vec::new();
-        encode(&mut bytes)?;
+        encode_message(&self.codec, request, encoding, max, &mut bytes)?;
         self.feed.keep(bytes, first);
         Ok(())
     }

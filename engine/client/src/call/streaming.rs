@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 
-use corelane_call::message::encode_message;
+use corelane_call::message::encode_gathered;
 use corelane_call::{
     CallParts, Codec, CompressionSwitch, Inbound, ReplyParts, Response, Source, Status, Stream, Streaming,
 };
@@ -208,7 +208,7 @@ async fn open<C: Codec>(
             };
             if let Requests::One(message) = requests {
                 encoded = session.send(io, key, EndStream::Yes, |out| {
-                    encode_message(codec, message, encodings.send, plan.send_max, out)
+                    encode_gathered(codec, message, encodings.send, plan.send_max, out)
                 });
             }
             Ok(key)

@@ -4,10 +4,8 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use corelane_call::message::{decode_message, encode_message};
-use corelane_call::{
-    Code, Codec, Encoding, Gathered, Metadata, ReplyParts, Response, Status, WasCompressed, give_buffer,
-};
+use corelane_call::message::{decode_gathered, encode_gathered};
+use corelane_call::{Code, Codec, Encoding, Gathered, Metadata, ReplyParts, Response, Status, WasCompressed};
 use corelane_memory::Key;
 use corelane_policy::balance::EndpointKey;
 use corelane_policy::resilience::{
@@ -226,7 +224,7 @@ pub(super) fn opener<C: Codec>(
             let (deadline, receive_max) = (plan.deadline, plan.receive_max);
             let opening = Opening { head, more, deadline, receive_max, accept: encodings.accept };
             let (key, sent) = session.open_unary(io, &opening, |out| {
-                encode_message(codec, message, encodings.send, plan.send_max, out)
+                encode_gathered(codec, message, encodings.send, plan.send_max, out)
             })?;
             *encoded = sent;
             Ok(key)
@@ -318,29 +316,31 @@ pub(super) fn taken<C: Codec>(
     pool: &Pool,
     number: u32,
 ) -> Result<Response<C::Decode>, Status> {
-    let item = unpack(plan, codec, &outcome.message, outcome.encoding);
+    let item = unpack(plan, codec, outcome.message, outcome.encoding);
     let (item, compressed) = item.map_err(|(cause, status)| {
         plan.failure(cause, Some(pool.name.clone()), number).into_status(status)
     })?;
-    give_buffer(outcome.message.into_storage());
     Ok(respond(item, compressed, outcome.metadata, outcome.trailers))
 }
 
 /// The message that came, and whether it was compressed.
-pub(crate) fn unpack<C: Codec>(
+fn unpack<C: Codec>(
     plan: &Plan,
     codec: &C,
-    message: &Gathered,
+    gathered: Gathered,
     encoding: Encoding,
 ) -> Result<(C::Decode, bool), (Cause, Option<Status>)> {
-    let message = message.message().map_err(|error| (Cause::from(error), None))?;
+    let message = gathered.message().map_err(|error| (Cause::from(error), None))?;
     let compressed = message.compressed;
-    let item = decode_message(codec, message, encoding, plan.receive_max).map_err(|status| {
-        let is_large = status.code() == Code::ResourceExhausted;
-        let too_large = Cause::ResponseTooLarge { len: None, max: plan.receive_max };
-        (if is_large { too_large } else { Cause::Decode }, Some(status))
-    })?;
-    Ok((item, compressed))
+    let item = decode_gathered(codec, gathered, encoding, plan.receive_max);
+    item.map(|item| (item, compressed)).map_err(|status| undecoded(plan, status))
+}
+
+/// Why a message that came is of no use.
+pub(crate) fn undecoded(plan: &Plan, status: Status) -> (Cause, Option<Status>) {
+    let is_large = status.code() == Code::ResourceExhausted;
+    let too_large = Cause::ResponseTooLarge { len: None, max: plan.receive_max };
+    (if is_large { too_large } else { Cause::Decode }, Some(status))
 }
 
 pub(crate) fn respond<T>(item: T, compressed: bool, metadata: Metadata, trailers: Metadata) -> Response<T> {

@@ -19,14 +19,16 @@
 //! first poll, without a visit to the kernel's wait. Loops over operations must therefore have a budget.
 
 use super::BackendKind;
+use super::outgoing::Outgoing;
 use super::plain::{Accepted, StdListener};
-use ::monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut, Slice, SliceMut};
+use ::monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut, SliceMut};
 use ::monoio::io::{
     AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, OwnedReadHalf, OwnedWriteHalf,
 };
 use ::monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use ::monoio::time::TimeDriver;
 use ::monoio::{BufResult, IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
+use corelane_memory::Pieces;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use socket2::SockRef;
 use std::cell::UnsafeCell;
@@ -385,22 +387,49 @@ impl Socket {
         }
     }
 
-    /// Sends what `buffer` holds from `from` on; may send less.
+    /// Sends from the front of `outgoing`; may send less.
+    ///
+    /// What refers to payload goes by one sendmsg(2) as far as the socket takes it now, on either backend: a ring has no
+    /// operation for that in monoio, whose writev raises SIGPIPE besides. Where the socket takes nothing, its first part is
+    /// sent as other writes are, which waits.
     pub(crate) fn send(
         &self,
-        buffer: Vec<u8>,
-        from: usize,
-    ) -> impl Future<Output = (io::Result<usize>, Vec<u8>)> + use<> {
-        let stream = self.stream.clone();
+        outgoing: Outgoing,
+    ) -> impl Future<Output = (io::Result<usize>, Outgoing)> + use<> {
+        let (stream, fd) = (self.stream.clone(), self.fd);
         async move {
-            let end = buffer.len();
-            let rest = Slice::new(buffer, from, end);
-            let (result, rest) = match stream {
-                Stream::Tcp(stream) => OwnedWriteHalf(stream).write(rest).await,
-                Stream::Unix(stream) => OwnedWriteHalf(stream).write(rest).await,
-            };
-            (result, rest.into_inner())
+            if outgoing.is_gathered() {
+                // SAFETY: `fd` is the descriptor of `stream`, which closes it only when its last holder is dropped; it is borrowed
+                // for as long as this call.
+                #[allow(unsafe_code)]
+                let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+                match outgoing.send_now(fd) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => return (result, outgoing),
+                }
+            }
+            match stream {
+                Stream::Tcp(stream) => OwnedWriteHalf(stream).write(outgoing).await,
+                Stream::Unix(stream) => OwnedWriteHalf(stream).write(outgoing).await,
+            }
         }
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// The socket failed, or takes nothing any more.
+    pub(crate) async fn send_all(&self, bytes: Vec<u8>) -> io::Result<()> {
+        let mut outgoing = Outgoing::new(bytes, Pieces::new());
+        while !outgoing.is_done() {
+            let (sent, back) = self.send(outgoing).await;
+            outgoing = back;
+            match sent? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => outgoing.advance(sent),
+            }
+        }
+        Ok(())
     }
 
     /// A way to end it from outside, which does not keep it open.
@@ -420,6 +449,19 @@ impl Socket {
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
         // ENOTCONN: the peer was faster.
         let _ = SockRef::from(&fd).shutdown(how);
+    }
+}
+
+// SAFETY: `first` is a part of a vector or of `Bytes`, whose octets stay where they are while the whole is moved, and nobody
+// changes them while the operation has it.
+#[allow(unsafe_code)]
+unsafe impl IoBuf for Outgoing {
+    fn read_ptr(&self) -> *const u8 {
+        self.first().as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.first().len()
     }
 }
 
@@ -552,136 +594,4 @@ impl Alarm {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpListener as StdTcpListener;
-    use std::task::Poll;
-
-    /// Runs `test` on both drivers, as far as the kernel lets us.
-    fn on_both<F: Future<Output = ()>>(test: fn() -> F) {
-        run(BackendKind::Epoll, test()).unwrap();
-        match probe() {
-            Ok(()) => run(BackendKind::Uring, test()).unwrap(),
-            Err(error) => eprintln!("left out the io_uring half: {error}"),
-        }
-    }
-
-    /// A client's end, and ours as it comes from accept.
-    fn connected() -> (std::net::TcpStream, Socket) {
-        let listener = StdTcpListener::bind("127.0.0.1:0").unwrap();
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, remote) = listener.accept().unwrap();
-        (client, Socket::new(Accepted::Tcp(stream, remote)).unwrap())
-    }
-
-    #[test]
-    fn bytes_go_both_ways_behind_what_a_buffer_holds() {
-        on_both(|| async {
-            let (mut client, socket) = connected();
-            client.write_all(b"world").unwrap();
-            let mut buffer = Vec::with_capacity(64);
-            buffer.extend_from_slice(b"hello ");
-            let (received, buffer) = socket.recv(buffer, None).await;
-            assert_eq!((received.unwrap(), &buffer[..]), (5, &b"hello world"[..]));
-            let (sent, buffer) = socket.send(buffer, 6).await;
-            assert_eq!((sent.unwrap(), buffer.len()), (5, 11));
-            let mut heard = [0; 5];
-            client.read_exact(&mut heard).unwrap();
-            assert_eq!(&heard, b"world");
-            // The write half that the operation made is gone, and the socket still open.
-            let (sent, _) = socket.send(b"!".to_vec(), 0).await;
-            assert_eq!(sent.unwrap(), 1);
-        });
-    }
-
-    #[test]
-    fn a_cancelled_receive_gives_its_buffer_back_and_loses_nothing() {
-        on_both(|| async {
-            let (mut client, socket) = connected();
-            let mut canceller = Canceller::default();
-            let mut buffer = Vec::with_capacity(4096);
-            buffer.extend_from_slice(b"kept");
-            let mut receive = std::pin::pin!(socket.recv(buffer, Some(&canceller)));
-            std::future::poll_fn(|cx| {
-                assert!(receive.as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
-            canceller.cancel();
-            let (received, buffer) = receive.await;
-            assert!(Canceller::is_cancelled(&received.unwrap_err()));
-            assert_eq!((&buffer[..], buffer.capacity()), (&b"kept"[..], 4096));
-            client.write_all(b" and more").unwrap();
-            let (received, buffer) = socket.recv(buffer, Some(&canceller)).await;
-            assert_eq!((received.unwrap(), &buffer[..]), (9, &b"kept and more"[..]));
-        });
-    }
-
-    #[test]
-    fn a_shutdown_ends_both_operations() {
-        on_both(|| async {
-            let (_client, socket) = connected();
-            let mut receive = std::pin::pin!(socket.recv(Vec::with_capacity(16), None));
-            // More than the kernel's buffers take, so that a rest is in flight for as long as nobody reads.
-            let mut buffer = vec![7; 64 << 20];
-            let mut sent = 0;
-            loop {
-                let mut send = std::pin::pin!(socket.send(std::mem::take(&mut buffer), sent));
-                let polled = std::future::poll_fn(|cx| {
-                    assert!(receive.as_mut().poll(cx).is_pending());
-                    Poll::Ready(send.as_mut().poll(cx))
-                })
-                .await;
-                if let Poll::Ready((more, back)) = polled {
-                    // The epoll driver writes what fits at once.
-                    sent += more.unwrap();
-                    buffer = back;
-                    continue;
-                }
-                visit_the_kernel().await;
-                socket.shutdown(Shutdown::Both);
-                // With what it had sent before, or an error.
-                let _ = send.await;
-                break;
-            }
-            assert_eq!(receive.await.0.unwrap(), 0);
-        });
-    }
-
-    async fn visit_the_kernel() {
-        let alarm = Alarm::new().unwrap();
-        alarm.set(Duration::from_millis(1)).unwrap();
-        alarm.gone_off().await.unwrap();
-    }
-
-    #[test]
-    fn a_bell_is_heard_from_another_thread() {
-        on_both(|| async {
-            let (rope, end) = BellRope::pair().unwrap();
-            let mut bell = Bell::new(end).unwrap();
-            let ringer = std::thread::spawn(move || {
-                // Far more than the socket holds: pulling never blocks.
-                (0..100_000).for_each(|_| rope.pull());
-            });
-            bell.rung().await.unwrap();
-            ringer.join().unwrap();
-            while bell.rung().await.is_ok() {}
-        });
-    }
-
-    #[test]
-    fn an_alarm_goes_off_and_can_be_set_earlier() {
-        on_both(|| async {
-            let alarm = Alarm::new().unwrap();
-            alarm.set(Duration::from_secs(3_600)).unwrap();
-            let mut waiting = std::pin::pin!(alarm.gone_off());
-            let early = std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx))).await;
-            assert!(early.is_pending());
-            alarm.set(Duration::ZERO).unwrap();
-            waiting.await.unwrap();
-            alarm.set(Duration::from_millis(1)).unwrap();
-            alarm.gone_off().await.unwrap();
-        });
-    }
-}
+mod tests;

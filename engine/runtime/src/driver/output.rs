@@ -3,28 +3,30 @@
 //! What the protocol produces while a write is under way collects in its output and becomes the next write. The buffers
 //! come from the worker's spares and go back there, so a connection that has nothing to say holds none.
 
+use crate::backend::Outgoing;
 use crate::buffers::Buffers;
 use crate::tls::Machine;
+use corelane_memory::Pieces;
 use corelane_wire::connection::Connection;
 use std::io;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Output {
-    /// A write that was cut short, and where to go on.
-    rest: Option<(Vec<u8>, usize)>,
-    /// Where the write in flight began in its buffer.
-    writing_from: Option<usize>,
+    /// A write that was cut short: what is left of it.
+    rest: Option<Outgoing>,
+    /// A write is in flight.
+    writing: bool,
 }
 
 impl Output {
     pub(super) fn is_writing(&self) -> bool {
-        self.writing_from.is_some()
+        self.writing
     }
 
     /// Whether nothing is left to write, in here or in the protocol.
     pub(super) fn is_done(&self, wire: &Connection) -> bool {
-        self.rest.is_none() && self.writing_from.is_none() && wire.output_len() == 0
+        self.rest.is_none() && !self.writing && wire.output_len() == 0
     }
 
     /// Before the protocol produces anything: makes sure it does so into a buffer that was used before.
@@ -49,23 +51,26 @@ impl Output {
         }
     }
 
-    /// The next write: a buffer and where to begin in it.
+    /// The next write.
     pub(super) fn next(
         &mut self,
         wire: &mut Connection,
         tls: Option<&mut Machine>,
         buffers: &Buffers,
-    ) -> Option<(Vec<u8>, usize)> {
-        if self.writing_from.is_some() {
+    ) -> Option<Outgoing> {
+        if self.writing {
             return None;
         }
         let next = match self.rest.take() {
             Some(rest) => rest,
-            None if let Some(tls) = tls => (Output::sealed(wire, tls, buffers)?, 0),
+            None if let Some(tls) = tls => Outgoing::new(Output::sealed(wire, tls, buffers)?, Pieces::new()),
             None if wire.output_len() == 0 => return None,
-            None => (std::mem::take(wire.output()), 0),
+            None => {
+                let (heads, pieces) = wire.gathered_output();
+                Outgoing::new(std::mem::take(heads), std::mem::take(pieces))
+            }
         };
-        self.writing_from = Some(next.1);
+        self.writing = true;
         Some(next)
     }
 
@@ -86,20 +91,22 @@ impl Output {
     pub(super) fn written(
         &mut self,
         result: io::Result<usize>,
-        buffer: Vec<u8>,
+        mut outgoing: Outgoing,
         buffers: &Buffers,
     ) -> io::Result<usize> {
-        let from = self.writing_from.take().expect("a write was in flight");
+        debug_assert!(self.writing);
+        self.writing = false;
         let bytes = match result {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => return Err(error),
         };
-        if from + bytes < buffer.len() {
-            self.rest = Some((buffer, from + bytes));
+        outgoing.advance(bytes);
+        if outgoing.is_done() {
+            buffers.give_spare(outgoing.into_heads());
         } else {
-            buffers.give_spare(buffer);
+            self.rest = Some(outgoing);
         }
         Ok(bytes)
     }
@@ -107,6 +114,8 @@ impl Output {
     /// Drops what has not left.
     pub(super) fn abandon(&mut self, wire: &mut Connection) {
         self.rest = None;
-        wire.output().clear();
+        let (heads, pieces) = wire.gathered_output();
+        heads.clear();
+        pieces.clear();
     }
 }

@@ -3,6 +3,7 @@
 use super::input::Arrived;
 use super::output::Output;
 use super::{Driver, Phase};
+use crate::backend::Outgoing;
 use crate::inbox::{Due, Origin, signal};
 use crate::limits::{
     EVENTS_PER_TURN, FLUSH, FORCED, LINGER, LINGER_BYTES_MAX, POLLS_PER_TURN, REFILLS_PER_TURN,
@@ -56,7 +57,8 @@ impl<S: Session> Driver<S> {
     /// Ends a turn; `Ready` when the connection is over.
     pub(super) fn end(&mut self) -> Poll<()> {
         if self.worker.profile.is_on() {
-            self.worker.profile.turned(EVENTS_PER_TURN - self.events_left, POLLS_PER_TURN - self.polls_left);
+            let (events, polls) = (EVENTS_PER_TURN - self.events_left, POLLS_PER_TURN - self.polls_left);
+            self.worker.profile.turned(u32::from(events), u32::from(polls));
         }
         if self.phase == Phase::Closing && !self.input.is_reading() && !self.output.is_writing() {
             self.input.close(&self.worker.buffers, &self.inbox);
@@ -121,8 +123,8 @@ impl<S: Session> Driver<S> {
     }
 
     /// A write has completed.
-    pub(super) fn sent(&mut self, result: io::Result<usize>, buffer: Vec<u8>) {
-        match self.output.written(result, buffer, &self.worker.buffers) {
+    pub(super) fn sent(&mut self, result: io::Result<usize>, outgoing: Outgoing) {
+        match self.output.written(result, outgoing, &self.worker.buffers) {
             Ok(bytes) => {
                 self.worker.counters.bytes_out.add(bytes as u64);
                 self.worker.profile.moved(Lap::Transmit, bytes as u64);
@@ -365,7 +367,7 @@ impl<S: Session> Driver<S> {
     }
 
     /// The next write to start.
-    pub(super) fn next_send(&mut self) -> Option<(Vec<u8>, usize)> {
+    pub(super) fn next_send(&mut self) -> Option<Outgoing> {
         if self.phase == Phase::Closing {
             return None;
         }

@@ -71,15 +71,7 @@ fn take_all(machine: &mut Machine, mut input: &[u8]) -> Result<(), TlsError> {
 }
 
 async fn flush(socket: &Socket, machine: &mut Machine) -> Result<(), TlsError> {
-    let (mut output, mut sent) = (Vec::new(), 0);
+    let mut output = Vec::new();
     machine.seal(&mut Vec::new(), &mut output);
-    while sent < output.len() {
-        let (written, buffer) = socket.send(output, sent).await;
-        output = buffer;
-        sent += match written? {
-            0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
-            written => written,
-        };
-    }
-    Ok(())
+    Ok(socket.send_all(output).await?)
 }

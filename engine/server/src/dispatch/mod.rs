@@ -14,7 +14,9 @@ mod unary;
 use std::rc::Rc;
 use std::task::Context;
 
-use corelane_call::{CallParts, Codec, Encoding, Inbound, Metadata, Request, Status, Streaming, message};
+use corelane_call::{
+    CallParts, Codec, Encoding, Gathered, Inbound, Metadata, Request, Status, Streaming, message,
+};
 use corelane_observe::CallKind;
 use corelane_wire::grpc::Message;
 
@@ -27,10 +29,24 @@ use crate::reply::Reply;
 
 /// What arrived of a request.
 pub(crate) enum Body<'a> {
-    /// Its one message.
+    /// Its one message, where it has arrived.
     Message(Message<'a>),
+    /// Its one message, which came in pieces. It is whole.
+    Gathered(Gathered),
     /// The arriving half of a stream of messages.
     Stream(Rc<Inbound>),
+}
+
+impl Body<'_> {
+    /// Whether it is one message, and that is compressed.
+    #[inline]
+    pub(crate) fn is_compressed(&self) -> bool {
+        match self {
+            Body::Message(message) => message.compressed,
+            Body::Gathered(gathered) => gathered.message().is_ok_and(|message| message.compressed),
+            Body::Stream(_) => false,
+        }
+    }
 }
 
 /// A request on its way to the handler.
@@ -91,10 +107,12 @@ impl<C: Codec> Receive<C> for One {
 
     #[inline]
     fn receive(codec: &C, arrival: Arrival<'_>) -> Result<Request<C::Decode>, Status> {
-        let Body::Message(bytes) = arrival.body else {
-            unreachable!("the session gathers what REQUESTS says")
+        let (encoding, max) = (arrival.encoding, arrival.decoding_size_max);
+        let item = match arrival.body {
+            Body::Message(bytes) => message::decode_message(codec, bytes, encoding, max)?,
+            Body::Gathered(gathered) => message::decode_gathered(codec, gathered, encoding, max)?,
+            Body::Stream(_) => unreachable!("the session gathers what REQUESTS says"),
         };
-        let item = message::decode_message(codec, bytes, arrival.encoding, arrival.decoding_size_max)?;
         Ok(Request::from_call(arrival.parts, item))
     }
 }

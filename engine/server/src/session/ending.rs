@@ -1,6 +1,6 @@
 //! How calls end: answered, expired, or given up by the client.
 
-use corelane_call::{Code, Metadata, Status};
+use corelane_call::{Code, Metadata, Status, give_buffer};
 use corelane_runtime::Io;
 use corelane_wire::Instant;
 
@@ -100,7 +100,7 @@ impl ServerSession {
     fn retire(&self, call: Call) {
         match call.state {
             State::Gathering(Some(gathered)) | State::Intercepted { body: Held::Message(gathered), .. } => {
-                self.worker.give_storage(gathered.into_storage());
+                give_buffer(gathered.into_storage());
             }
             _ => {}
         }

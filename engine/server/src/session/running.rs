@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use corelane_call::{CallParts, Gathered, Inbound, Inherited};
+use corelane_call::{CallParts, Gathered, Inbound, Inherited, take_buffer};
 use corelane_runtime::Io;
 
 use super::{ServerSession, slot};
-use crate::call::{Call, Exchange, Held, Passed, State, Timer, not_one_message};
+use crate::call::{Call, Exchange, Held, Passed, State, Timer};
 use crate::dispatch::{Arrival, Body, Progress, guard};
 use crate::intercept;
 use crate::methods::Interception;
@@ -24,10 +24,11 @@ impl ServerSession {
         parts.metadata = std::mem::take(&mut call.metadata);
         parts.peer = Some(peer.clone());
         parts.deadline = call.deadline;
-        parts.compressed = matches!(&body, Body::Message(message) if message.compressed);
+        parts.compressed = body.is_compressed();
         if entry.options.interception == Interception::Async {
             let body = match body {
-                Body::Message(message) => Held::Message(Gathered::of(message, worker.take_storage())),
+                Body::Message(message) => Held::Message(Gathered::of(message, take_buffer())),
+                Body::Gathered(gathered) => Held::Message(gathered),
                 Body::Stream(inbound) => Held::Stream(inbound),
             };
             call.state = State::Intercepted { waiting: intercept::begin(&entry.options, parts), body };
@@ -62,13 +63,7 @@ impl ServerSession {
         };
         match body {
             Held::Stream(inbound) => self.run(io, index, parts, Body::Stream(inbound)),
-            Held::Message(gathered) => {
-                match gathered.message() {
-                    Ok(message) => self.run(io, index, parts, Body::Message(message)),
-                    Err(error) => self.end(io, index, Err(not_one_message(error))),
-                }
-                worker.give_storage(gathered.into_storage());
-            }
+            Held::Message(gathered) => self.run(io, index, parts, Body::Gathered(gathered)),
         }
     }
 
@@ -82,7 +77,7 @@ impl ServerSession {
         let entry = worker.entry(call.method);
         let inbound = match &body {
             Body::Stream(inbound) => Some(inbound.clone()),
-            Body::Message(_) => {
+            Body::Message(_) | Body::Gathered(_) => {
                 worker.counters.messages_in.increment();
                 None
             }

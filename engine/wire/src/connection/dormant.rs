@@ -92,7 +92,7 @@ impl Connection {
     fn is_quiet(&self) -> bool {
         self.streams.is_quiet()
             && self.inbound.is_quiet()
-            && self.outbound.out.is_empty()
+            && self.outbound.len() == 0
             && self.pending.is_empty()
             && self.shutdown == Shutdown::Running
             && self.failed.is_none()
@@ -166,6 +166,7 @@ impl Outbound {
         let Outbound {
             role: _,
             out: _,
+            pieces: _,
             encoder,
             window,
             initial_window,

@@ -80,11 +80,12 @@ impl RecvWindow {
         if self.unannounced == 0 || self.unannounced < size / 2 {
             return None;
         }
-        let increment = self.unannounced;
-        self.unannounced = 0;
+        // More may have been credited than was received: what is known to come.
+        let room = u32::try_from(i64::from(WINDOW_MAX) - self.available).unwrap_or(u32::MAX);
+        let increment = self.unannounced.min(room);
+        self.unannounced -= increment;
         self.available += i64::from(increment);
-        debug_assert!(self.available <= i64::from(WINDOW_MAX), "credited more than was received");
-        Some(increment)
+        (increment > 0).then_some(increment)
     }
 
     /// Octets that have arrived and were not consumed, if the window is of this size.
@@ -93,9 +94,12 @@ impl RecvWindow {
         u32::try_from(i64::from(size) - self.available - i64::from(self.unannounced)).unwrap_or(0)
     }
 
-    /// Lets the peer send `bytes` more, from now on.
-    pub(super) fn grow(&mut self, bytes: u32) {
+    /// Lets the peer send `bytes` more, from now on, or as many as a window has room for; says how many.
+    pub(super) fn grow(&mut self, bytes: u32) -> u32 {
+        let room = u32::try_from(i64::from(WINDOW_MAX) - self.available).unwrap_or(u32::MAX);
+        let bytes = bytes.min(room);
         self.available += i64::from(bytes);
+        bytes
     }
 
     /// Applies our own changed SETTINGS_INITIAL_WINDOW_SIZE, when the peer has acknowledged it.

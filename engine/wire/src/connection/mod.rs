@@ -16,6 +16,8 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use corelane_memory::Pieces;
+
 use crate::Instant;
 use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, Frame, HEADER_LEN, Header, StreamId};
@@ -266,9 +268,21 @@ impl Connection {
         }
     }
 
-    /// What is to be written to the peer. The driver takes it whole, with [`core::mem::swap`], when it starts a write.
+    /// What is to be written to the peer. The driver takes it whole, with [`core::mem::swap`], when it starts a write. What was
+    /// referenced until now is copied.
     #[inline]
     pub fn output(&mut self) -> &mut Vec<u8> {
+        let (out, pieces) = self.outbound.take();
+        if !pieces.is_empty() {
+            pieces.join(out);
+        }
+        out
+    }
+
+    /// As [`Connection::output`], for a driver that can write large payloads from where they lie: the octets that it owns, and
+    /// what comes between them.
+    #[inline]
+    pub fn gathered_output(&mut self) -> (&mut Vec<u8>, &mut Pieces) {
         self.outbound.take()
     }
 
@@ -276,7 +290,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.outbound.out.len()
+        self.outbound.len()
     }
 
     /// A stream whose producer was told to stop ([`Stream::send_room`]) and may go on, with its tag.

@@ -3,8 +3,13 @@
 //! Heads go into the output at once, since HPACK fixes their order. DATA goes there too while the stream has nothing
 //! queued, the windows allow it and the output is short; otherwise it waits on its stream, and [`Outbound::transmit`] moves
 //! it a frame at a time, stream by stream. A window is looked at when bytes are written and never reserved ahead.
+//!
+//! Large pieces of payload are referenced all the way: from whoever wrote them ([`Gather`]) through the stream's queue, cut
+//! into frames, to the driver. They are freed when the last frame of them was written to the socket, or with their stream.
 
 use alloc::vec::Vec;
+
+use corelane_memory::{Gather, Pieces};
 
 use super::Counters;
 use super::config::{Config, Role};
@@ -20,12 +25,12 @@ use crate::hpack::{Encoder, Template};
 
 /// The encoder's table is never larger than this, whatever the peer allows (limits: SETTINGS against the encoder).
 const ENCODER_TABLE_MAX: u32 = 4096;
-/// A send queue that has run empty keeps its storage up to this size.
-const QUEUE_KEPT: usize = 16 * 1024;
 
 pub(super) struct Outbound {
     pub(super) role: Role,
     pub(super) out: Vec<u8>,
+    /// Payload that comes between the octets of `out`.
+    pub(super) pieces: Pieces,
     pub(super) encoder: Encoder,
     /// The connection's window.
     pub(super) window: SendWindow,
@@ -59,6 +64,7 @@ impl Outbound {
         Outbound {
             role,
             out: Vec::new(),
+            pieces: Pieces::new(),
             encoder: Encoder::new(ENCODER_TABLE_MAX),
             window: SendWindow::new(WINDOW_DEFAULT),
             initial_window: WINDOW_DEFAULT,
@@ -74,16 +80,22 @@ impl Outbound {
 
     /// The output, for the driver to take: the control frames in it are on their way.
     #[inline]
-    pub(super) fn take(&mut self) -> &mut Vec<u8> {
+    pub(super) fn take(&mut self) -> (&mut Vec<u8>, &mut Pieces) {
         self.controls = 0;
-        &mut self.out
+        (&mut self.out, &mut self.pieces)
+    }
+
+    /// Octets of output.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.out.len() + self.pieces.len()
     }
 
     /// Whether the peer reads what it caused; while it does not, no more is read from it.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         // Answers to what is read may go beyond the mark, so there is twice as much before reading stops.
-        self.out.len() < 2 * self.output_max && self.controls < self.controls_max
+        self.len() < 2 * self.output_max && self.controls < self.controls_max
     }
 
     /// Gives memory back that only busy connections need.
@@ -136,21 +148,25 @@ impl Outbound {
     }
 
     /// Appends what `write` appends as the stream's next DATA, in place where that is possible.
+    #[inline]
     pub(super) fn data(
         &mut self,
         slot: &mut Slot,
         end: EndStream,
-        write: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut Gather<'_>),
     ) -> Queued {
-        if !slot.queue.is_empty() || self.out.len() >= self.output_max {
-            write(&mut slot.queue.held().bytes);
+        if !slot.queue.is_empty() || self.len() >= self.output_max {
+            write(&mut slot.queue.held().gather());
             return self.queue_end(slot, end);
         }
         let at = frame::reserve_header(&mut self.out);
-        write(&mut self.out);
+        let pieces = self.pieces.count();
+        write(&mut Gather::new(&mut self.out, &mut self.pieces));
         let len = self.out.len() - at - HEADER_LEN;
-        if len > self.allowance(slot) {
-            slot.queue.held().bytes.extend_from_slice(&self.out[at + HEADER_LEN..]);
+        if self.pieces.count() > pieces || len > self.allowance(slot) {
+            // More than a frame, or by reference: it goes through the queue.
+            let held = slot.queue.held();
+            held.take_over(&mut self.out, at + HEADER_LEN, &mut self.pieces, pieces);
             self.out.truncate(at);
             return self.queue_end(slot, end);
         }
@@ -197,7 +213,7 @@ impl Outbound {
 
     /// Moves queued data to the output, in turn, as far as windows and the output's size allow.
     pub(super) fn transmit(&mut self, streams: &mut Streams) {
-        while self.out.len() < self.output_max {
+        while self.len() < self.output_max {
             let Some(key) = streams.ready.pop_front() else { break };
             let Some(slot) = streams.get_mut(key) else { continue };
             slot.queue.ready = false;
@@ -241,11 +257,7 @@ impl Outbound {
             let end = if ends { EndStream::Yes } else { EndStream::No };
             self.window.consume(len);
             frame::write_data_header(&mut self.out, slot.id, end, len as u32);
-            self.out.extend_from_slice(&held.bytes[held.sent..held.sent + len]);
-            held.sent += len;
-            if len < queued {
-                held.compact();
-            }
+            held.move_to(len, &mut Gather::new(&mut self.out, &mut self.pieces));
             slot.send_window.consume(len);
             if len < queued {
                 return Progress::More;
@@ -259,13 +271,7 @@ impl Outbound {
 
     /// The queue ran empty: what was to follow it follows.
     fn end_queue(&mut self, slot: &mut Slot) {
-        let held = slot.queue.held();
-        held.sent = 0;
-        held.bytes.clear();
-        if held.bytes.capacity() > QUEUE_KEPT {
-            held.bytes = Vec::new();
-        }
-        match core::mem::replace(&mut held.tail, Tail::Open) {
+        match slot.queue.held().drained() {
             Tail::Open => {}
             Tail::End => slot.send = SendState::Closed,
             Tail::Trailers(fields) => {
@@ -315,7 +321,7 @@ mod tests {
         let before = outbound.encoder.capacity_bytes();
         begin(&mut outbound, 3);
         assert!(outbound.encoder.capacity_bytes() > before);
-        outbound.take().clear();
+        outbound.take().0.clear();
         outbound.shrink();
         assert_eq!((outbound.encoder.capacity_bytes(), outbound.out.capacity()), (before, 0));
     }

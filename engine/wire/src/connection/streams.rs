@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use corelane_memory::Slab;
+use corelane_memory::{Bytes, Gather, PIECE_MIN, Pieces, Slab};
 
 use super::event::{StreamKey, TAG_NONE};
 use super::flow::{RecvWindow, SendWindow};
@@ -22,6 +22,8 @@ const ENDED_REMEMBERED: usize = 64;
 /// Streams that we ended and that are remembered, so that what the peer had on its way for them is told from frames that
 /// break the rules: as many as it may have open, and as many again that it may open before it hears of them; at most this.
 const RESETS_REMEMBERED_MAX: usize = 1024;
+/// A send queue that has run empty keeps its storage up to this size.
+const QUEUE_KEPT: usize = 16 * 1024;
 /// Entries of `ready` that name dead streams are thrown out when they are more than the live ones and these.
 const READY_SLACK: usize = 16;
 
@@ -50,8 +52,12 @@ pub(super) struct SendQueue {
 /// Data, and what follows it.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) bytes: Vec<u8>,
-    pub(super) sent: usize,
+    /// What was copied.
+    bytes: Vec<u8>,
+    /// What of it was sent.
+    sent: usize,
+    /// What is referenced, between the bytes that were not sent.
+    pieces: Pieces,
     pub(super) tail: Tail,
 }
 
@@ -61,28 +67,79 @@ impl SendQueue {
     /// Octets that wait.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.bytes.len() - held.sent)
+        self.held.as_ref().map_or(0, |held| held.len())
     }
 
     /// What is held, or a place for it.
     pub(super) fn held(&mut self) -> &mut Held {
-        self.held.get_or_insert_with(|| Box::new(Held { bytes: Vec::new(), sent: 0, tail: Tail::Open }))
+        self.held.get_or_insert_with(|| {
+            Box::new(Held { bytes: Vec::new(), sent: 0, pieces: Pieces::new(), tail: Tail::Open })
+        })
     }
 
     /// Nothing is left to write, an end included.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.held.as_ref().is_none_or(|held| held.bytes.is_empty() && held.tail == Tail::Open)
+        self.held.as_ref().is_none_or(|held| held.len() == 0 && held.tail == Tail::Open)
     }
 }
 
 impl Held {
-    /// Moves what is left to the front once more than half was sent, so that a queue which never runs empty does not grow.
-    pub(super) fn compact(&mut self) {
-        if self.sent * 2 >= self.bytes.len() {
+    fn len(&self) -> usize {
+        self.bytes.len() - self.sent + self.pieces.len()
+    }
+
+    /// Where more data goes. What was sent makes room for it once it is more than half, so that a queue which never runs
+    /// empty does not grow; one that is filled once is not moved at all.
+    pub(super) fn gather(&mut self) -> Gather<'_> {
+        if self.sent > 0 && self.sent * 2 >= self.bytes.len() {
             self.bytes.drain(..self.sent);
+            self.pieces.shift(self.sent);
             self.sent = 0;
         }
+        Gather::new(&mut self.bytes, &mut self.pieces)
+    }
+
+    /// Takes over what stands behind `from` in `bytes`, and the pieces behind the first `count`, which stand there too. There was
+    /// nothing in here.
+    pub(super) fn take_over(&mut self, bytes: &mut Vec<u8>, from: usize, pieces: &mut Pieces, count: usize) {
+        debug_assert!(self.len() == 0 && self.sent == 0);
+        if bytes.len() - from >= PIECE_MIN && pieces.count() == count {
+            // One copy, to be referenced by the frames that it is cut into.
+            self.pieces.push(0, Bytes::copy_from_slice(&bytes[from..]));
+        } else {
+            self.bytes.extend_from_slice(&bytes[from..]);
+            pieces.move_tail(count, from, &mut self.pieces);
+        }
+        bytes.truncate(from);
+    }
+
+    /// Moves the first `len` octets behind `out`.
+    pub(super) fn move_to(&mut self, mut len: usize, out: &mut Gather<'_>) {
+        while len > 0 {
+            let until = self.pieces.first().map_or(self.bytes.len(), |piece| piece.at);
+            let copied = len.min(until - self.sent);
+            out.heads().extend_from_slice(&self.bytes[self.sent..self.sent + copied]);
+            self.sent += copied;
+            len -= copied;
+            if len > 0 {
+                let piece = self.pieces.take(len);
+                len -= piece.len();
+                out.append(piece);
+            }
+        }
+    }
+
+    /// Nothing is left: gives the tail out, and memory back.
+    pub(super) fn drained(&mut self) -> Tail {
+        debug_assert!(self.len() == 0);
+        self.sent = 0;
+        self.bytes.clear();
+        self.pieces.clear();
+        if self.bytes.capacity() > QUEUE_KEPT {
+            self.bytes = Vec::new();
+        }
+        core::mem::replace(&mut self.tail, Tail::Open)
     }
 }
 
@@ -267,10 +324,9 @@ impl Streams {
         let size = window + slot.recv_grown;
         let mut increment = slot.recv_window.take_announcement(size)?;
         if slot.recv_window.held(size) <= size / 8 {
-            let growth = size.min(self.growth_left).min(WINDOW_MAX - size);
+            let growth = slot.recv_window.grow(size.min(self.growth_left).min(WINDOW_MAX - size));
             self.growth_left -= growth;
             slot.recv_grown += growth;
-            slot.recv_window.grow(growth);
             increment += growth;
         }
         Some((slot.id, increment))
@@ -337,7 +393,8 @@ impl Streams {
                 "membership of `ready` disagrees with the queue"
             );
             assert!(!slot.is_closed(), "a closed stream still has a slot");
-            assert!(slot.queue.held.as_ref().is_none_or(|held| held.sent <= held.bytes.len()));
+            assert!(slot.queue.held.as_ref().is_none_or(|held| held.sent <= held.bytes.len()
+                && held.pieces.first().is_none_or(|piece| held.sent <= piece.at)));
         }
     }
 }

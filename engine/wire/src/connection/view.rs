@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use corelane_memory::Gather;
+
 use super::Connection;
 use super::error::Misuse;
 use super::event::StreamKey;
@@ -12,6 +14,10 @@ use super::streams::{Slot, Tail};
 use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, StreamId};
 use crate::hpack::Template;
+
+/// Octets of a message that is written at once although it makes several frames. A larger one is written a frame at a time, in turn
+/// with those of other streams.
+const AT_ONCE_MAX: usize = 2 * frame::MAX_FRAME_SIZE_MIN as usize;
 
 /// One stream of a [`Connection`], borrowed for a moment: see [`Connection::stream`].
 ///
@@ -111,12 +117,33 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// [`Misuse`] before the head or after the end; `write` is not called then.
-    pub fn send_with(mut self, end: EndStream, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Misuse> {
+    #[inline]
+    pub fn send_with(self, end: EndStream, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Misuse> {
+        self.send_gathered(end, |out| write(out.heads()))
+    }
+
+    /// As [`Stream::send_with`]; large pieces of what `write` writes may be referenced, and are not copied on their way to the
+    /// socket then.
+    ///
+    /// # Errors
+    /// As [`Stream::send_with`].
+    pub fn send_gathered(
+        mut self,
+        end: EndStream,
+        write: impl FnOnce(&mut Gather<'_>),
+    ) -> Result<(), Misuse> {
         let connection = &mut *self.connection;
         let slot = connection.streams.get_mut(self.key).expect("a view is made of a live stream");
         body_is_open(slot)?;
         match connection.outbound.data(slot, end, write) {
-            Queued::Yes => connection.streams.mark_ready(self.key),
+            Queued::Yes => {
+                connection.streams.mark_ready(self.key);
+                let queued = connection.streams.get(self.key).map_or(0, |slot| slot.queue.len());
+                if queued <= AT_ONCE_MAX && connection.streams.ready.len() == 1 {
+                    // Nobody else waits for his turn, and what follows need not wait in the queue then.
+                    connection.outbound.transmit(&mut connection.streams);
+                }
+            }
             Queued::No if end == EndStream::Yes => self.finish(),
             Queued::No => {}
         }
@@ -182,7 +209,8 @@ impl<'a> Stream<'a> {
     }
 
     /// Notes `bytes` of received payload as consumed, so that the peer may send as many more. They are announced when half
-    /// of the window was consumed; a window whose data is consumed as it comes grows (see [`super::Config::stream_window_growth`]).
+    /// of the window was consumed; a window whose data is consumed as it comes grows (see
+    /// [`super::Config::stream_window_growth`]). Payload that is known to come, and wanted, may be credited ahead.
     pub fn credit(&mut self, bytes: u32) {
         let connection = &mut *self.connection;
         let window = connection.config.stream_window;
