@@ -1,6 +1,6 @@
 """The stages, in the order in which they run: cheap and local ones first, the foreign judges after them."""
 
-from . import build, chaos, client, clients, judges, programs
+from . import build, chaos, client, clients, instructions, judges, programs
 from .core import Stage
 
 ALL = [
@@ -9,6 +9,7 @@ ALL = [
     Stage("cargo", "every test of the workspace, doctests included", build.cargo_test),
     Stage("loom", "the lock-free types under loom", build.loom),
     Stage("build", "the programs, in release", build.programs),
+    Stage("instructions", "what the hot paths take, against benches/instructions.json", instructions.instructions),
     Stage("h2spec", "h2spec --strict, both backends", judges.h2spec),
     Stage("interop", "grpc-go's interop client, every case that needs no cloud, both backends", judges.interop),
     Stage("compression", "the compression cases by C-core (grpcio), both backends", judges.compression),
