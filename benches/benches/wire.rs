@@ -1,157 +1,74 @@
-//! What the protocol itself costs: a unary call through a server's connection, from the bytes of its request to the bytes of
-//! its reply, without a socket, a handler or a message.
+//! What the protocol costs without sockets and handlers: header blocks, frames, whole exchanges, streams of messages, the codec.
 //!
-//! `cargo bench -p corelane-benches`. Quote medians, and both sides from one run.
-#![allow(missing_docs, clippy::unwrap_used)] // criterion's macros make undocumented items.
+//! `cargo bench -p corelane-benches --bench wire`. Elements are blocks, frames, calls or messages. What the instruction gate counts
+//! is the same code (`benches/src/paths`).
+#![allow(missing_docs)] // criterion's macros make undocumented items.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+mod support;
 
-use corelane_wire::connection::{Config, Connection, Event, Role};
-use corelane_wire::frame::EndStream;
-use corelane_wire::hpack::{Decoder, Encoder, ListLimits, Outcome};
-use corelane_wire::{FieldList, Instant};
+use corelane_benches::paths::exchange::{ClientSide, Exchange, Extras, ServerSide, Size};
+use corelane_benches::paths::frames::{self, Kind};
+use corelane_benches::paths::{codec, hpack, messages};
+use criterion::{Criterion, criterion_group, criterion_main};
+use support::{path, sized};
 
-const CALLS: u64 = 100;
-const NOW: Instant = Instant::from_nanos(1);
+/// Octets of payload, with a name for the report.
+const PAYLOADS: [(usize, &str); 3] = [(16, "16 B"), (1024, "1 KiB"), (64 * 1024, "64 KiB")];
 
-fn list(fields: &[(&str, &str)]) -> FieldList {
-    let mut list = FieldList::new();
-    for (name, value) in fields {
-        list.push(name.as_bytes(), value.as_bytes());
-    }
-    list
-}
-
-/// What h2load sends with each call.
-fn request() -> FieldList {
-    list(&[
-        (":method", "POST"),
-        (":path", "/bench.v1.Bench/Unary"),
-        (":scheme", "http"),
-        (":authority", "127.0.0.1:50051"),
-        ("user-agent", "bench"),
-        ("te", "trailers"),
-        ("content-type", "application/grpc"),
-        ("content-length", "25"),
-    ])
-}
-
-/// A client and a server that have exchanged their settings and one batch of calls.
-struct Pair {
-    client: Connection,
-    server: Connection,
-    request: FieldList,
-    head: FieldList,
-    trailers: FieldList,
-}
-
-impl Pair {
-    fn new() -> Pair {
-        let mut pair = Pair {
-            client: Connection::new(Role::Client, Config::default(), NOW),
-            server: Connection::new(Role::Server, Config::default(), NOW),
-            request: request(),
-            head: list(&[(":status", "200"), ("content-type", "application/grpc")]),
-            trailers: list(&[("grpc-status", "0")]),
-        };
-        for _ in 0..2 {
-            let bytes = pair.requests();
-            pair.serve(&bytes);
-            pair.finish();
-        }
-        pair
-    }
-
-    /// The bytes of a batch of requests.
-    fn requests(&mut self) -> Vec<u8> {
-        for _ in 0..CALLS {
-            let key = self.client.open(&self.request, EndStream::No).unwrap();
-            self.client.stream(key).unwrap().send_data(&[0; 25], EndStream::Yes).unwrap();
-        }
-        self.client.transmit(NOW);
-        std::mem::take(self.client.output())
-    }
-
-    /// Reads a batch of requests and answers it; says how many calls that were.
-    fn serve(&mut self, bytes: &[u8]) -> u64 {
-        let (mut at, mut calls) = (0, 0);
-        loop {
-            let received = self.server.receive(NOW, &bytes[at..]).unwrap();
-            at += received.consumed;
-            let Some(event) = received.event else { break };
-            if let Event::Data { key, end_stream: true, .. } = event {
-                calls += 1;
-                self.server.stream(key).unwrap().send_headers(&self.head, EndStream::No).unwrap();
-                let stream = self.server.stream(key).unwrap();
-                stream.send_with(EndStream::No, |out| out.extend_from_slice(&[0; 23])).unwrap();
-                self.server.stream(key).unwrap().send_trailers(&self.trailers).unwrap();
-            }
-        }
-        self.server.transmit(NOW);
-        calls
-    }
-
-    /// Hands the replies to the client.
-    fn finish(&mut self) {
-        let bytes = std::mem::take(self.server.output());
-        let mut at = 0;
-        loop {
-            let received = self.client.receive(NOW, &bytes[at..]).unwrap();
-            at += received.consumed;
-            if received.event.is_none() {
-                break;
-            }
-        }
-        assert_eq!(self.client.streams_count(), 0, "every call was answered");
-    }
-}
-
-fn exchange(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("exchange");
-    group.throughput(Throughput::Elements(CALLS));
-    let pair = std::cell::RefCell::new(Pair::new());
-    group.bench_function("100 unary calls, server", |bencher| {
-        bencher.iter_batched(
-            || {
-                let mut pair = pair.borrow_mut();
-                pair.finish();
-                pair.requests()
-            },
-            |bytes| assert_eq!(pair.borrow_mut().serve(&bytes), CALLS),
-            BatchSize::PerIteration,
-        );
-    });
-    group.finish();
-}
-
-fn hpack(criterion: &mut Criterion) {
-    let (mut encoder, mut decoder, fields) = (Encoder::new(4096), Decoder::new(4096), request());
-    let limits = ListLimits { size_max: 16 * 1024, fields_max: 100 };
-    let (mut block, mut decoded) = (Vec::new(), FieldList::new());
-    for _ in 0..2 {
-        block.clear();
-        decoded.clear();
-        encoder.encode(&fields, &mut block);
-        assert_eq!(decoder.decode(&block, limits, &mut decoded), Ok(Outcome::Complete));
-    }
-    assert_eq!(decoded, fields);
+fn header_blocks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hpack");
-    group.throughput(Throughput::Elements(fields.len() as u64));
-    group.bench_function("decode a request that came before", |bencher| {
-        bencher.iter(|| {
-            decoded.clear();
-            decoder.decode(&block, limits, &mut decoded).unwrap()
-        });
-    });
-    let mut out = Vec::new();
-    group.bench_function("encode a request that went before", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            encoder.encode(&fields, &mut out);
-        });
-    });
-    group.finish();
+    path(&mut group, "decode a request that came before", hpack::Decode::warm);
+    path(&mut group, "decode a response that came before", hpack::Decode::response);
+    path(&mut group, "decode requests with changing timeouts", hpack::Decode::timeouts);
+    path(&mut group, "decode requests with changing metadata in Huffman's code", hpack::Decode::huffman);
+    path(&mut group, "decode a connection's first request", hpack::Decode::cold);
+    path(&mut group, "encode a request that went before", hpack::Encode::warm);
+    path(&mut group, "encode a response that went before", hpack::Encode::response);
+    path(&mut group, "encode a request's template", hpack::Encode::template);
+    path(&mut group, "encode a request's template and changing timeouts", hpack::Encode::timeouts);
+    path(&mut group, "encode a connection's first request", hpack::Encode::cold);
 }
 
-criterion_group!(benches, exchange, hpack);
+fn all_frames(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frames");
+    for kind in Kind::ALL {
+        path(&mut group, &format!("parse {kind:?}"), || frames::Parse::new(&[kind]));
+        path(&mut group, &format!("write {kind:?}"), || frames::Write::new(&[kind]));
+    }
+}
+
+fn exchanges(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("exchange");
+    for (size, (octets, name)) in [Size::SMALL, Size::MEDIUM, Size::LARGE].into_iter().zip(PAYLOADS) {
+        // Each way.
+        let octets = 2 * octets as u64;
+        sized(&mut group, &format!("unary {name}, both sides"), octets, || Exchange::new(size, Extras::None));
+    }
+    for (extras, name) in [(Extras::None, ""), (Extras::DeadlineAndMetadata, " with deadline and metadata")] {
+        path(&mut group, &format!("unary 16 B{name}, server"), || ServerSide::new(Size::SMALL, extras));
+        path(&mut group, &format!("unary 16 B{name}, client"), || ClientSide::new(Size::SMALL, extras));
+    }
+}
+
+fn streams(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("messages");
+    for (octets, name) in [PAYLOADS[0], PAYLOADS[1]] {
+        sized(&mut group, &format!("receive {name}"), octets as u64, || messages::Receive::new(octets));
+        sized(&mut group, &format!("send {name}"), octets as u64, || messages::Send::new(octets));
+    }
+}
+
+fn codecs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("codec");
+    for (octets, name) in PAYLOADS {
+        sized(&mut group, &format!("encode {name}"), octets as u64, || codec::Encode::new(octets));
+        sized(&mut group, &format!("decode {name}"), octets as u64, || codec::Decode::new(octets));
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = support::config();
+    targets = header_blocks, all_frames, exchanges, streams, codecs
+}
 criterion_main!(benches);
