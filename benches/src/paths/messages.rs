@@ -9,7 +9,7 @@ use corelane_call::message::encode_message;
 use corelane_call::{Inbound, Streaming};
 use corelane_wire::Instant;
 use corelane_wire::connection::{Config, Connection, Event, Role, StreamKey};
-use corelane_wire::frame::{EndStream, StreamId, write_data, write_window_update};
+use corelane_wire::frame::{EndStream, StreamId, WINDOW_DEFAULT, write_data, write_window_update};
 use corelane_wire::grpc::Encoding;
 
 use super::Path;
@@ -17,8 +17,8 @@ use super::codec::{CODEC, encoded, request};
 use super::hpack;
 use crate::proto::Request;
 
-/// Messages in a step.
-const MESSAGES: u64 = 100;
+/// Messages in a step, unless they are large.
+const MESSAGES: u32 = 100;
 const SIZE_MAX: usize = 4 << 20;
 const NOW: Instant = Instant::from_nanos(1);
 const STREAM: StreamId = StreamId::new(1);
@@ -80,7 +80,7 @@ impl Receive {
 
 impl Path for Receive {
     fn operations(&self) -> u64 {
-        MESSAGES
+        u64::from(MESSAGES)
     }
 
     fn prepare(&mut self) {
@@ -111,6 +111,8 @@ pub struct Send {
     server: Connection,
     key: StreamKey,
     request: Request,
+    /// In a step.
+    messages: u32,
     /// What the peer credits after each step.
     credits: Vec<u8>,
 }
@@ -121,12 +123,14 @@ impl Send {
     pub fn new(payload: usize) -> Send {
         let (server, key) = server();
         let request = request(payload);
-        let octets = u32::try_from(encoded(&request).len()).expect("it is small");
-        let octets = octets * u32::try_from(MESSAGES).expect("they are few");
+        let each = u32::try_from(encoded(&request).len()).expect("it is small");
+        // As many as the stream's window lets go.
+        let messages = MESSAGES.min(WINDOW_DEFAULT / each);
+        let octets = each * messages;
         let mut credits = Vec::new();
         write_window_update(&mut credits, StreamId::ZERO, octets);
         write_window_update(&mut credits, STREAM, octets);
-        let mut path = Send { server, key, request, credits };
+        let mut path = Send { server, key, request, messages, credits };
         for _ in 0..4 {
             path.step();
             path.prepare();
@@ -137,7 +141,7 @@ impl Send {
 
 impl Path for Send {
     fn operations(&self) -> u64 {
-        MESSAGES
+        u64::from(self.messages)
     }
 
     fn prepare(&mut self) {
@@ -146,8 +150,8 @@ impl Path for Send {
     }
 
     fn step(&mut self) {
-        let Send { server, key, request, .. } = self;
-        for _ in 0..MESSAGES {
+        let Send { server, key, request, messages, .. } = self;
+        for _ in 0..*messages {
             let stream = server.stream(*key).expect("it stays open");
             let encode = |out: &mut Vec<u8>| {
                 encode_message(&CODEC, request, Encoding::Identity, SIZE_MAX, out)
