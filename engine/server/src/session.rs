@@ -105,6 +105,7 @@ impl Session for ServerSession {
 
     fn quiet(&mut self) {
         self.exchanges.shrink_if_empty();
+        self.heads = Heads::default();
     }
 
     fn closed(&mut self, _reason: &CloseReason, _: &mut Vec<Waker>) {

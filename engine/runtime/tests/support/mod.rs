@@ -384,12 +384,15 @@ impl Client {
         key
     }
 
-    /// Writes what is queued.
+    /// Writes what is queued, as far as windows allow: the output takes only a part of it at a time.
     pub fn flush(&mut self) {
-        self.wire.transmit(Instant::default());
-        let output = std::mem::take(self.wire.output());
-        if !output.is_empty() && self.stream.write_all(&output).is_err() {
-            self.eof = true;
+        while !self.eof {
+            self.wire.transmit(Instant::default());
+            let output = std::mem::take(self.wire.output());
+            if output.is_empty() {
+                return;
+            }
+            self.eof = self.stream.write_all(&output).is_err();
         }
     }
 

@@ -11,6 +11,7 @@
 use super::blocks::{Blocks, KnownBlock};
 use super::dynamic_table::DynamicTable;
 use super::memo::Memos;
+use super::prefixes::{Admission, Prefixes};
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, FieldList, Marks, Name};
 use alloc::boxed::Box;
@@ -103,6 +104,7 @@ pub struct Decoder {
     size_required: Option<u32>,
     failed: Option<DecodeError>,
     memos: Memos,
+    prefixes: Prefixes,
     blocks: Blocks,
 }
 
@@ -126,6 +128,7 @@ impl DormantDecoder {
             size_required,
             failed: None,
             memos: Memos::default(),
+            prefixes: Prefixes::default(),
             blocks: Blocks::numbered_from(numbered),
         }
     }
@@ -143,6 +146,7 @@ impl Decoder {
             size_required: None,
             failed: None,
             memos: Memos::default(),
+            prefixes: Prefixes::default(),
             blocks: Blocks::default(),
         }
     }
@@ -166,7 +170,8 @@ impl Decoder {
     /// The bytes of heap that the decoder holds: a few times the table's size at most.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.table.capacity_bytes() + self.memos.capacity_bytes() + self.blocks.capacity_bytes()
+        let kept = self.prefixes.capacity_bytes() + self.blocks.capacity_bytes();
+        self.table.capacity_bytes() + self.memos.capacity_bytes() + kept
     }
 
     /// Decodes a whole block and appends its fields to `out`, as long as the list stays within the limits.
@@ -217,9 +222,11 @@ impl Decoder {
         let is_plain = out.is_empty() && self.size_required.is_none();
         let mut rest = block;
         let mut list = Limited { out, limits, outcome: Outcome::Complete };
-        let decoded = self
-            .size_updates(&mut rest)
-            .and_then(|()| fields(&mut rest, &mut self.table, &mut self.memos, &mut list));
+        let mut decoded = self.size_updates(&mut rest);
+        if decoded.is_ok() && is_plain {
+            decoded = self.front(&mut rest, &mut list);
+        }
+        let decoded = decoded.and_then(|()| fields(&mut rest, &mut self.table, &mut self.memos, &mut list));
         if let Err(error) = decoded {
             list.out.abandon();
             self.failed = Some(error);
@@ -232,14 +239,33 @@ impl Decoder {
         Ok(outcome)
     }
 
+    /// Reads the indexed fields at the front of a block, into a list that is empty.
+    fn front(&mut self, rest: &mut &[u8], list: &mut Limited<'_>) -> Result<(), DecodeError> {
+        let admission = self.prefixes.admission(self.table.changes());
+        if let Some((fields, tail)) = self.prefixes.find(rest, list.limits) {
+            list.out.copy_from(fields);
+            *rest = tail;
+            return Ok(());
+        }
+        let before = *rest;
+        while let Some(0x80..) = rest.first() {
+            indexed(rest, &self.table, list)?;
+        }
+        if admission == Admission::Open && list.outcome == Outcome::Complete {
+            self.prefixes.keep(&before[..before.len() - rest.len()], list.out);
+        }
+        Ok(())
+    }
+
     /// Gives back what only a busy connection needs.
     pub(crate) fn shrink(&mut self) {
+        self.prefixes.shrink();
         self.blocks.shrink();
     }
 
     /// What must outlive a quiet time. The connection of a decoder that has failed is over, and does not sleep.
     pub(crate) fn fold(self) -> DormantDecoder {
-        let Decoder { table, size_allowed, size_required, failed, memos: _, blocks } = self;
+        let Decoder { table, size_allowed, size_required, failed, memos: _, prefixes: _, blocks } = self;
         assert!(failed.is_none(), "what has failed does not go on");
         let numbered = blocks.numbered();
         DormantDecoder { table: table.fold(), size_allowed, size_required, numbered }
@@ -291,14 +317,7 @@ fn fields(
 ) -> Result<(), DecodeError> {
     while let Some(&first) = rest.first() {
         match first {
-            0x80.. => {
-                let index = integer::read(rest, 7)?;
-                let row = usize::try_from(index).ok().and_then(|index| table.row(index));
-                let row = row.ok_or(DecodeError::Index)?;
-                if list.admits(row.entry.size()) {
-                    list.out.copy(&row.entry, row.stored);
-                }
-            }
+            0x80.. => indexed(rest, table, list)?,
             0x40.. => literal(rest, 6, Marks::NONE, table, list, Insertion::Yes)?,
             0x20.. => return Err(DecodeError::SizeUpdateMisplaced),
             0x10.. => literal(rest, 4, Marks::SENSITIVE, table, list, Insertion::No)?,
@@ -318,6 +337,18 @@ fn fields(
                 }
             },
         }
+    }
+    Ok(())
+}
+
+/// Reads an indexed field (RFC 7541, section 6.1).
+#[inline]
+fn indexed(rest: &mut &[u8], table: &DynamicTable, list: &mut Limited<'_>) -> Result<(), DecodeError> {
+    let index = integer::read(rest, 7)?;
+    let row = usize::try_from(index).ok().and_then(|index| table.row(index));
+    let row = row.ok_or(DecodeError::Index)?;
+    if list.admits(row.entry.size()) {
+        list.out.copy(&row.entry, row.stored);
     }
     Ok(())
 }

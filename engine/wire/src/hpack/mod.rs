@@ -37,6 +37,7 @@ mod encoder;
 mod huffman;
 mod integer;
 mod memo;
+mod prefixes;
 mod static_table;
 mod templates;
 
