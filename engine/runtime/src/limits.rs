@@ -102,6 +102,10 @@ pub const FORCED: Duration = Duration::from_millis(250);
 /// How often a worker looks over all of its connections: idle buffers, stalled writes.
 pub const SWEEP: Duration = Duration::from_secs(1);
 
+/// Places of connections that are looked over at once; where there are more, the sweep is made in parts. Most of 10,000 connections
+/// with a call a second may have to be woken by it, which took 20 ms.
+pub const SWEEP_PLACES: u32 = 256;
+
 /// Pauses of a listener after an error that will not pass by itself at once (no descriptors left): doubled from the
 /// first to the last.
 pub const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::error::StartError;
 use crate::home::{Home, Job, Letter};
 use crate::inbox::{Due, Inbox, Origin, signal};
-use crate::limits::{Limits, RECLAIM_SCAN, SWEEP};
+use crate::limits::{Limits, RECLAIM_SCAN, SWEEP, SWEEP_PLACES};
 use crate::neighbours::Neighbours;
 use crate::panic::guard;
 use crate::profile::Profile;
@@ -108,6 +108,16 @@ pub(crate) struct Seed {
     pub(crate) spin: Duration,
 }
 
+/// A sweep that is under way, and what it has seen.
+#[derive(Clone, Copy, Default)]
+struct Swept {
+    places: u32,
+    /// Connections with a large buffer.
+    large: usize,
+    /// Calls that wait to be polled.
+    ready: usize,
+}
+
 /// See the module.
 pub(crate) struct Worker {
     pub(crate) home: Arc<Home>,
@@ -130,6 +140,8 @@ pub(crate) struct Worker {
     connections: RefCell<Slab<Rc<Inbox>>>,
     /// Where the last hunt for an idle buffer stopped.
     hunted: Cell<u32>,
+    /// How far the sweep has come.
+    swept: Cell<Swept>,
     /// Targets that are being told; kept for its storage.
     due: RefCell<Vec<Target>>,
     /// A drain has begun.
@@ -175,6 +187,7 @@ impl Worker {
             opened: Cell::new(0),
             counters,
             hunted: Cell::new(0),
+            swept: Cell::default(),
             due: RefCell::default(),
             draining: Signal::default(),
             forcing: Cell::new(false),
@@ -341,43 +354,62 @@ impl Worker {
         self.over.is_set()
     }
 
-    /// Looks over all connections: who holds a large buffer for nothing or for too long, whose peer does not read.
+    /// Looks over connections, all of them within [`SWEEP`]: who holds a large buffer for nothing or for too long, whose peer does
+    /// not read.
     fn sweep(&self, now: Instant) {
+        let places = self.places();
+        let from = self.swept.take();
+        let to = if from.places >= places { places } else { places.min(from.places + SWEEP_PLACES) };
+        let mut seen = from;
+        seen.places = to;
         // A hunt looks at a few connections, and there may be none after it.
         let mut awaited = self.buffers.awaited();
-        let quiet_since = now.as_nanos().saturating_sub(nanos(SWEEP));
-        let wanted = awaited > 0;
-        let held_since = now.as_nanos().saturating_sub(nanos(self.limits.frame_hold));
-        let stalled_since = now.as_nanos().saturating_sub(nanos(self.limits.write_stall));
-        let (mut large, mut ready) = (0, 0);
-        for (_, inbox) in self.connections.borrow().iter() {
-            large += usize::from(inbox.large.get());
-            ready += inbox.ready.borrow().len();
-            if inbox.idle.get() && !inbox.quiet.get() && inbox.received_ns.get() <= quiet_since {
-                inbox.quiet.set(true);
-                inbox.signal(signal::QUIET);
-            }
-            if inbox.reclaimable.get() && inbox.received_ns.get() <= quiet_since {
-                // Calls are in flight, and the peer has nothing more to say to them.
-                inbox.signal(signal::RECLAIM);
-            }
-            let partial_since = inbox.partial_since_ns.get();
-            if wanted && inbox.large.get() && partial_since != 0 && partial_since <= held_since {
-                inbox.signal(signal::HOLDS);
-            }
-            if awaited > 0 && inbox.reclaimable.get() {
-                awaited -= 1;
-                inbox.signal(signal::RECLAIM);
-            }
-            let writing_since = inbox.writing_since_ns.get();
-            if writing_since != 0 && writing_since <= stalled_since {
-                inbox.signal(signal::STALLED);
-            }
+        let connections = self.connections.borrow();
+        for (_, inbox) in (from.places..to).filter_map(|index| connections.at(index)) {
+            seen.large += usize::from(inbox.large.get());
+            seen.ready += inbox.ready.borrow().len();
+            self.look_over(inbox, now, &mut awaited);
+        }
+        drop(connections);
+        let parts = places.div_ceil(SWEEP_PLACES).max(1);
+        self.timers.insert(now, now + SWEEP / parts, Target::Sweep);
+        if to < places {
+            return self.swept.set(seen);
         }
         self.buffers.trim();
-        self.timers.insert(now, now + SWEEP, Target::Sweep);
-        self.publish_levels(large, ready);
+        self.publish_levels(seen.large, seen.ready);
         self.profile.look(now);
+    }
+
+    /// Tells one connection what it has held for too long.
+    fn look_over(&self, inbox: &Inbox, now: Instant, awaited: &mut usize) {
+        let since = |limit: Duration| now.as_nanos().saturating_sub(nanos(limit));
+        let was_quiet = inbox.received_ns.get() <= since(SWEEP);
+        if was_quiet && inbox.idle.get() && !inbox.quiet.replace(true) {
+            inbox.signal(signal::QUIET);
+        }
+        if was_quiet && inbox.reclaimable.get() {
+            // Calls are in flight, and the peer has nothing more to say to them.
+            inbox.signal(signal::RECLAIM);
+        }
+        let partial_since = inbox.partial_since_ns.get();
+        let holds = partial_since != 0 && partial_since <= since(self.limits.frame_hold);
+        if holds && inbox.large.get() && self.buffers.awaited() > 0 {
+            inbox.signal(signal::HOLDS);
+        }
+        if *awaited > 0 && inbox.reclaimable.get() {
+            *awaited -= 1;
+            inbox.signal(signal::RECLAIM);
+        }
+        let writing_since = inbox.writing_since_ns.get();
+        if writing_since != 0 && writing_since <= since(self.limits.write_stall) {
+            inbox.signal(signal::STALLED);
+        }
+    }
+
+    /// Places of connections, free ones among them.
+    fn places(&self) -> u32 {
+        u32::try_from(self.connections.borrow().capacity()).unwrap_or(u32::MAX)
     }
 
     /// Connections of both origins.
@@ -399,7 +431,7 @@ impl Worker {
     /// goes on where the last one stopped, so that the loss goes round.
     pub(crate) fn hunt_buffer(&self) {
         let connections = self.connections.borrow();
-        let slots = u32::try_from(connections.capacity()).unwrap_or(u32::MAX).max(1);
+        let slots = self.places().max(1);
         for _ in 0..RECLAIM_SCAN {
             let index = self.hunted.replace((self.hunted.get() + 1) % slots);
             if let Some((_, inbox)) = connections.at(index)
