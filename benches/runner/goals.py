@@ -36,6 +36,11 @@ def times(factor, other, of="corelane"):
     return Goal(f"{factor:g} x {other}", factor, other, of)
 
 
+def of_class(goal, calibration, other="tonic", of="corelane"):
+    """A goal in microseconds where `other` took `calibration`, on the machine that goals were set on: here it moves with `other`."""
+    return Goal(f"{goal / calibration:.2f} x {other}", goal / calibration, other, of)
+
+
 def part(of_it, other, of="corelane"):
     """The `of_it`-th part of the other's figure."""
     return Goal(f"1/{of_it:g} of {other}", 1 / of_it, other, of)

@@ -53,7 +53,8 @@ pub trait Codec: Clone + 'static {
 
 /// A `Bytes` field of at least as many octets is a part of the payload that it came in; a shorter one is a copy.
 const SHARE_MIN: usize = 1024;
-/// And of at least this part of the payload: whoever keeps the field keeps at most so many times its size.
+/// And of at least this part of the payload, which fills half of its storage or more: whoever keeps the field keeps at most twice
+/// as many times its size.
 const SHARE_PART: usize = 8;
 
 /// Protocol Buffers by `prost`: sends `E`, receives `D`.

@@ -161,6 +161,11 @@ impl Gathered {
         Ok(Message { compressed: prefix.compressed, payload: &self.bytes[PREFIX_LEN..] })
     }
 
+    /// Whether most of the storage is the message: what is kept of it keeps all of that.
+    pub(crate) fn fills_storage(&self) -> bool {
+        self.bytes.capacity() <= 2 * self.bytes.len()
+    }
+
     /// The payload, for whoever wants to keep parts of it without copying: the storage goes to the next message when the last
     /// part is dropped.
     #[must_use]

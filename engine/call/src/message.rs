@@ -137,7 +137,8 @@ pub fn decode_gathered<C: Codec>(
     max: usize,
 ) -> Result<C::Decode, Status> {
     let message = gathered.message().map_err(|error| Status::internal(error.to_string()))?;
-    if !message.compressed && (SHARED_MIN..=max).contains(&message.payload.len()) {
+    let is_long = (SHARED_MIN..=max).contains(&message.payload.len());
+    if is_long && !message.compressed && gathered.fills_storage() {
         return codec.decode_shared(gathered.into_payload());
     }
     let item = decode_message(codec, message, encoding, max);

@@ -16,7 +16,7 @@ const BUFFERS_MAX: usize = 256;
 /// Octets of capacity in the larger buffers that are kept on each thread.
 const LARGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A larger buffer is only for a message that fills at least this part of it: what is kept of the message keeps all of it.
-const LARGE_FILL_MIN: usize = 4;
+const LARGE_FILL_MIN: usize = 2;
 /// The largest scratch buffer worth keeping: one for each thread, for messages before or after compression.
 const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
 
@@ -30,12 +30,15 @@ thread_local! {
     static LARGE: RefCell<Large> = const { RefCell::new(Large { buffers: Vec::new(), bytes: 0 }) };
     #[allow(clippy::vec_box, reason = "the box itself goes round: metadata holds it")]
     static FIELDS: RefCell<Vec<Box<FieldList>>> = const { RefCell::new(Vec::new()) };
+    /// Whether anybody takes buffers on this thread.
+    static TAKES: Cell<bool> = const { Cell::new(false) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// An empty buffer, with the capacity that an earlier call left if there is one.
 #[must_use]
 pub fn take_buffer() -> Vec<u8> {
+    TAKES.set(true);
     // While the thread ends its locals are gone; what is dropped then works without the pool.
     BUFFERS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
@@ -43,12 +46,14 @@ pub fn take_buffer() -> Vec<u8> {
 /// An empty buffer with room for `bytes`, if an earlier message has left one of about that size.
 #[must_use]
 pub(crate) fn take_larger(bytes: usize) -> Option<Vec<u8>> {
+    TAKES.set(true);
     LARGE.try_with(|large| large.borrow_mut().take(bytes)).ok().flatten()
 }
 
-/// Leaves `buffer` to a later call, or frees it.
+/// Leaves `buffer` to a later call, or frees it: also on a thread where nobody takes any, to which what is left of a message may
+/// have been sent.
 pub fn give_buffer(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 {
+    if buffer.capacity() == 0 || !TAKES.get() {
         return;
     }
     buffer.clear();
@@ -130,6 +135,7 @@ mod tests {
 
     #[test]
     fn keeps_small_buffers_apart_from_large_ones() {
+        drop(take_buffer());
         give_buffer(Vec::with_capacity(100));
         assert!(take_buffer().capacity() >= 100);
         assert_eq!(take_buffer().capacity(), 0);
@@ -138,7 +144,16 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_takes_none_keeps_none() {
+        give_buffer(Vec::with_capacity(100));
+        give_buffer(Vec::with_capacity(BUFFER_BYTES_MAX + 1));
+        assert_eq!(LARGE.with(|large| large.borrow().bytes), 0);
+        assert_eq!(take_buffer().capacity(), 0);
+    }
+
+    #[test]
     fn keeps_a_bounded_amount_of_large_buffers_for_messages_that_fill_them() {
+        drop(take_buffer());
         for _ in 0..40 {
             give_buffer(Vec::with_capacity(1 << 20));
         }
@@ -154,6 +169,7 @@ mod tests {
 
     #[test]
     fn keeps_a_bounded_number() {
+        drop(take_buffer());
         for _ in 0..=BUFFERS_MAX {
             give_buffer(Vec::with_capacity(1));
         }

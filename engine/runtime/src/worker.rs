@@ -377,6 +377,7 @@ impl Worker {
             return self.swept.set(seen);
         }
         self.buffers.trim();
+        self.connections.borrow_mut().shrink_if_empty();
         self.publish_levels(seen.large, seen.ready);
         self.profile.look(now);
     }

@@ -1,5 +1,7 @@
 //! Large payloads: referenced on their way out, cut by windows and frames, let go with their stream.
 
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
 use corelane_memory::Bytes;
 use corelane_wire::connection::{Config, Connection, Event, Role, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};

@@ -179,6 +179,20 @@ fn header_blocks_may_span_frames_but_nothing_may_come_between() {
 }
 
 #[test]
+fn a_header_block_that_rests_between_its_frames_is_whole_however_quiet_the_connection() {
+    let mut trace = server();
+    let block = trace.encode(&POST);
+    let [head, more, end] = split(1, &block);
+    trace.raw(&head);
+    trace.connection.shrink();
+    trace.raw(&more);
+    trace.connection.shrink();
+    let seen = trace.raw(&end);
+    assert!(matches!(seen[..], [Seen::Headers { stream: 1, .. }]), "{seen:?}");
+    assert_eq!(trace.connection.fields(), &list(&POST));
+}
+
+#[test]
 fn a_header_block_that_never_ends_is_cut_off() {
     let mut trace = server();
     let code = trace.send_fatal(|out| {

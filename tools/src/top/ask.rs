@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::top::model::Reading;
+use crate::top::view::printable;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -82,7 +83,7 @@ impl Port {
         match status {
             Some("200") => Ok(body.to_owned()),
             Some(_) if body.starts_with("{\"error\":") => {
-                Err(Trouble::Refused { address: self.address, answer: body.trim().to_owned() })
+                Err(Trouble::Refused { address: self.address, answer: printable(body.trim()) })
             }
             Some(status) => Err(self.foreign(&format!("it answers with status {status}"))),
             None => Err(self.foreign("it does not speak HTTP/1.1")),

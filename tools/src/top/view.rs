@@ -33,7 +33,13 @@ pub(crate) fn text(report: &Report, address: &str) -> String {
             report.limits_hit.iter().map(|(name, hits)| format!("{name} {hits}")).collect();
         let _ = writeln!(text, "\nlimits hit: {}", hits.join(", "));
     }
-    text
+    printable(&text)
+}
+
+/// The text without what would command a terminal: some of it is what a foreign program says of itself.
+pub(crate) fn printable(text: &str) -> String {
+    let is_command = |letter: char| letter.is_control() && letter != '\n';
+    text.chars().map(|letter| if is_command(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
 /// What is being done.
@@ -185,6 +191,11 @@ mod tests {
     use super::*;
     use crate::top::model::Reading;
     use std::time::Duration;
+
+    #[test]
+    fn what_a_stranger_says_does_not_command_the_terminal() {
+        assert_eq!(printable("1.2\u{1b}]52;c;x\u{7}\r\nend"), "1.2\u{fffd}]52;c;x\u{fffd}\u{fffd}\nend");
+    }
 
     fn view(from: &str, to: &str) -> String {
         let reading = |cores: &str| -> Reading {

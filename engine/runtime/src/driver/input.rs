@@ -220,6 +220,7 @@ impl Input {
     pub(super) fn doze(&mut self) -> bool {
         if self.class == Class::Small && self.state == State::Here && self.unread().is_empty() {
             (self.buffer, self.consumed, self.canceller) = (Vec::new(), 0, None);
+            self.filled_up = false;
             self.state = State::Dozing;
         }
         self.is_dozing()

@@ -88,10 +88,11 @@ impl RecvWindow {
         (increment > 0).then_some(increment)
     }
 
-    /// Octets that have arrived and were not consumed, if the window is of this size.
+    /// Octets that have arrived and were not consumed, if the window is of this size; `None` where more was credited than had
+    /// arrived.
     #[inline]
-    pub(super) fn held(&self, size: u32) -> u32 {
-        u32::try_from(i64::from(size) - self.available - i64::from(self.unannounced)).unwrap_or(0)
+    pub(super) fn held(&self, size: u32) -> Option<u32> {
+        u32::try_from(i64::from(size) - self.available - i64::from(self.unannounced)).ok()
     }
 
     /// Lets the peer send `bytes` more, from now on, or as many as a window has room for; says how many.

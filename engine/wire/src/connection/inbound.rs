@@ -266,7 +266,10 @@ impl Inbound {
     /// Gives memory back that only busy connections need.
     pub(super) fn shrink(&mut self) {
         (self.known, self.decoded) = (None, FieldList::new());
-        self.fragments = Vec::new();
+        // A header block may rest between two of its frames.
+        if self.open.is_none() {
+            self.fragments = Vec::new();
+        }
         self.decoder.shrink();
     }
 

@@ -203,7 +203,7 @@ impl Outbound {
     /// in place later, and would be copied now.
     #[inline]
     pub(super) fn room(&self, slot: &mut Slot) -> usize {
-        let room = match self.out.len() < self.output_max || !slot.queue.is_empty() {
+        let room = match self.len() < self.output_max || !slot.queue.is_empty() {
             true => self.queue_max.saturating_sub(slot.queue.len()),
             false => 0,
         };

@@ -323,7 +323,7 @@ impl Streams {
         slot.recv_window.credit(bytes);
         let size = window + slot.recv_grown;
         let mut increment = slot.recv_window.take_announcement(size)?;
-        if slot.recv_window.held(size) <= size / 8 {
+        if slot.recv_window.held(size).is_some_and(|held| held <= size / 8) {
             let growth = slot.recv_window.grow(size.min(self.growth_left).min(WINDOW_MAX - size));
             self.growth_left -= growth;
             slot.recv_grown += growth;
