@@ -510,6 +510,25 @@ fn a_window_grows_while_its_data_is_consumed_as_it_comes() {
 }
 
 #[test]
+fn padding_is_credited_whatever_the_owner_does() {
+    let mut trace = Trace::server(Config { stream_window_growth: 0, ..Config::default() });
+    trace.headers(1, &POST, false);
+    let mut padded = Vec::new();
+    Header { len: 257, kind: Kind::DATA, flags: Flags::PADDED, stream: id(1) }.write(&mut padded);
+    padded.extend_from_slice(&[&[255, b'x'][..], &[0; 255]].concat());
+    let mut announced = 0;
+    for _ in 0..1_000 {
+        assert_eq!(trace.raw(&padded).len(), 1, "the window is never used up by padding");
+        for wrote in trace.output() {
+            if let Wrote::WindowUpdate { stream: 1, increment } = wrote {
+                announced += increment;
+            }
+        }
+    }
+    assert!(announced > 1_000 * 257 - 65_535, "{announced}");
+}
+
+#[test]
 fn an_empty_end_is_allowed_whatever_the_window() {
     let mut trace = Trace::fresh(Role::Server, Config { stream_window: 1_000, ..Config::default() });
     trace.raw(PREFACE);

@@ -133,10 +133,15 @@ impl Connection {
         slot.recv.data().map_err(|refusal| refused(data.stream, refusal))?;
         let over = |_| Fault::Stream(data.stream, ErrorCode::FLOW_CONTROL_ERROR);
         slot.recv_window.receive(data.flow_len).map_err(over)?;
-        // Padding is consumed on arrival; the owner credits the payload.
-        slot.recv_window.credit(data.flow_len - data.payload.len() as u32);
         body_arrives(slot, data.payload.len(), data.end_stream)?;
         let tag = slot.tag;
+        // Padding is consumed on arrival; the owner credits the payload, perhaps long before.
+        let padding = data.flow_len - data.payload.len() as u32;
+        if padding > 0
+            && let Some((id, increment)) = self.streams.credit(key, padding, self.config.stream_window)
+        {
+            self.outbound.control(|out| frame::write_window_update(out, id, increment));
+        }
         if data.end_stream {
             self.recv_closed(key);
         }
