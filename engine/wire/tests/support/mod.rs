@@ -247,3 +247,27 @@ pub fn write_data(out: &mut Vec<u8>, stream: u32, payload: &[u8], end_stream: bo
 pub fn setting(id: SettingId, value: u32) -> impl FnOnce(&mut Vec<u8>) {
     move |out| frame::write_settings(out, &[(id, value)])
 }
+
+pub fn id(stream: u32) -> StreamId {
+    StreamId::new(stream)
+}
+
+/// A server as it comes.
+pub fn server() -> Trace {
+    Trace::server(Config::default())
+}
+
+/// A server with stream 1 open, its request's head read.
+pub fn called() -> Trace {
+    let mut trace = server();
+    trace.headers(1, &POST, false);
+    trace
+}
+
+/// Answers a request whole.
+pub fn answer(trace: &mut Trace, stream: u32, payload: &[u8]) {
+    let key = trace.key(stream);
+    trace.connection.stream(key).expect("live").send_headers(&list(&OK), EndStream::No).expect("legal");
+    trace.connection.stream(key).expect("live").send_data(payload, EndStream::No).expect("legal");
+    trace.connection.stream(key).expect("live").send_trailers(&list(&DONE)).expect("legal");
+}
