@@ -24,6 +24,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.clients import varint
+
 ROOT = Path(__file__).resolve().parents[1]
 # Cargo runs in ROOT: a relative directory is meant from there, and an absolute one replaces it.
 PROGRAMS = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target") / "release"
@@ -90,14 +92,6 @@ def request(size):
     if size:  # proto3 leaves out what is empty or 0
         message = b"\x0a" + varint(size) + bytes(size) + b"\x10" + varint(size) + message
     return b"\0" + len(message).to_bytes(4, "big") + message
-
-
-def varint(number):
-    octets = bytearray()
-    while number > 0x7F:
-        octets.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*octets, number])
 
 
 def h2load(body, port, connections, streams, calls):

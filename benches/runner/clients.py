@@ -21,13 +21,13 @@ def message(request_size, response_size):
     """A length-prefixed bench.v1.Request."""
     body = b""
     if request_size:
-        body += b"\x0a" + _varint(request_size) + bytes(request_size)
+        body += b"\x0a" + varint(request_size) + bytes(request_size)
     if response_size:
-        body += b"\x10" + _varint(response_size)
+        body += b"\x10" + varint(response_size)
     return b"\0" + len(body).to_bytes(4, "big") + body
 
 
-def _varint(number):
+def varint(number):
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
