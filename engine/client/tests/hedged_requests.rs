@@ -236,10 +236,10 @@ fn no_request_is_asked_for_while_no_copy_has_room() {
             let calls = async {
                 until("what there is room for", || requests(&attempts).iter().map(Vec::len).eq([15, 15]))
                     .await;
-                // A window's octets and a queue's, in messages of 4,104.
-                until("what is queued", || asked.get() == 32).await;
                 assert_eq!(split(&caller, "a").await.unwrap(), ["all"]);
-                assert_eq!(asked.get(), 32);
+                // At most a window's octets and a queue's, in messages of 4,104. A queue that was full asks again only
+                // once half of it has gone: how full the window's end finds it is a matter of turns.
+                assert!((15..=32).contains(&asked.get()), "{} requests", asked.get());
             };
             beside(calls, join(&caller, words)).await;
         },
