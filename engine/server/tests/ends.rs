@@ -94,6 +94,23 @@ fn the_server_has_a_default_and_a_maximum() {
 }
 
 #[test]
+fn calls_that_differ_in_their_timeouts_alone_have_deadlines_of_their_own() {
+    let server = Running::start();
+    let mut client = server.client();
+    for (timeout, seconds) in
+        [("100S", 100), ("300S", 300), ("100S", 100), ("5000S", 5000), ("8M", 480), ("100S", 100)]
+    {
+        let extra = [("grpc-timeout", timeout), ("x-tenant", "one")];
+        let left = client.unary(ECHO, &extra, &Note::new("time", 0)).only::<Note>().number;
+        assert!(((seconds - 60) * 1000..=seconds * 1000).contains(&left), "{left} ms of {timeout}");
+    }
+    assert_eq!(
+        client.unary(ECHO, &[("grpc-timeout", "100s"), ("x-tenant", "one")], &Note::new("time", 0)).code(),
+        INTERNAL
+    );
+}
+
+#[test]
 fn a_call_that_is_in_time_is_not_disturbed_by_its_timer() {
     let server = Running::start();
     let mut client = server.client();

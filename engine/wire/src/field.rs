@@ -427,6 +427,21 @@ impl FieldList {
         before - self.len()
     }
 
+    /// Gives a field another value, a short one that keeps the character rules.
+    pub(crate) fn set_value(&mut self, index: usize, value: &[u8]) {
+        let [entry, behind @ ..] = &mut self.entries[index..] else { return };
+        let start = entry.start as usize + entry.name_stored();
+        let (len_before, len) = (entry.value_len, u32::try_from(value.len()).expect("it is short"));
+        let before = start..start + len_before as usize;
+        if len_before == len {
+            return self.bytes[before].copy_from_slice(value);
+        }
+        entry.value_len = len;
+        behind.iter_mut().for_each(|entry| entry.start = entry.start - len_before + len);
+        self.size = self.size - before.len() + value.len();
+        self.bytes.splice(before, value.iter().copied());
+    }
+
     fn append(&mut self, name: &[u8], value: &[u8], known: Name, marks: Marks) {
         let marks = marks.with(Marks::of_name(name, known)).with(Marks::of_value(value));
         let position = |len: usize| u32::try_from(len).ok();

@@ -182,7 +182,7 @@ impl Connection {
     }
 
     /// The header block that [`fields`](Self::fields) are of, if it is one that has come before: whoever has found something out
-    /// about it needs not do so again.
+    /// about it needs not do so again, but for what depends on the value of `grpc-timeout`.
     #[inline]
     #[must_use]
     pub fn known_block(&self) -> Option<KnownBlock> {

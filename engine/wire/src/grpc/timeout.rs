@@ -5,15 +5,16 @@ use core::time::Duration;
 
 const DIGITS_MAX: usize = 8;
 const VALUE_MAX: u128 = 99_999_999;
-/// The units, finest first, in nanoseconds.
-const UNITS: [(u8, u64); 6] = [
-    (b'n', 1),
-    (b'u', 1_000),
-    (b'm', 1_000_000),
-    (b'S', 1_000_000_000),
-    (b'M', 60_000_000_000),
-    (b'H', 3_600_000_000_000),
-];
+/// The units in nanoseconds.
+const NANO: u64 = 1;
+const MICRO: u64 = 1_000;
+const MILLI: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+/// The units and their letters, finest first.
+const UNITS: [(u8, u64); 6] =
+    [(b'n', NANO), (b'u', MICRO), (b'm', MILLI), (b'S', SECOND), (b'M', MINUTE), (b'H', HOUR)];
 
 /// Reads a timeout; `None` if it is malformed. One beyond the range of a `Duration` in nanoseconds is the longest there is.
 ///
@@ -27,12 +28,27 @@ const UNITS: [(u8, u64); 6] = [
 #[must_use]
 pub fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
-    if digits.is_empty() || digits.len() > DIGITS_MAX || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > DIGITS_MAX {
         return None;
     }
-    let amount = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    let (_, nanos) = UNITS.iter().find(|(letter, _)| letter == unit)?;
-    Some(Duration::from_nanos(amount.saturating_mul(*nanos)))
+    let mut amount = 0_u64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        amount = amount * 10 + u64::from(digit);
+    }
+    let nanos = match unit {
+        b'n' => NANO,
+        b'u' => MICRO,
+        b'm' => MILLI,
+        b'S' => SECOND,
+        b'M' => MINUTE,
+        b'H' => HOUR,
+        _ => return None,
+    };
+    Some(Duration::from_nanos(amount.saturating_mul(nanos)))
 }
 
 /// Appends a timeout in the finest unit that eight digits allow, rounded up, so that the peer never gives up first.

@@ -1,32 +1,36 @@
 //! Whole header blocks that come again, kept with what they were decoded to.
 //!
-//! A block that changes no table means the same for as long as no other block has changed it either. Heads and trailers of gRPC's
-//! calls are such blocks once the tables have settled, and few: to compare one is a fraction of decoding it, and what was found out
-//! about its list before, a [`BlockMap`] remembers.
+//! A block means the same for as long as the table is the same, or has changed in a way that its [`Shape`] follows. Heads and trailers
+//! of gRPC's calls come again and again, and are few: to compare one is a fraction of decoding it, and what was found out about its
+//! list before, a [`BlockMap`] remembers.
 //!
 //! Bounded: [`BLOCKS_MAX`] blocks of at most [`BLOCK_LEN_MAX`] octets, with lists of at most [`LIST_SIZE_MAX`], for a connection; a
-//! peer that changes something in each block pays for a look at their lengths, and now and then for a copy.
+//! peer that changes something else in each block pays for a look at them, and now and then for a copy.
 //!
-//! Invariant: what is kept was decoded with the table as it is now, whole and within the limits, and changed nothing.
+//! Invariant: what is kept was decoded whole and within the limits, and put nothing but a timeout into the table.
 
 use alloc::vec::Vec;
 
 use core::num::NonZeroU32;
 
 use super::ListLimits;
-use crate::field::FieldList;
+use super::dynamic_table::DynamicTable;
+use super::shape::{Difference, Shape};
+use crate::field::{FieldList, Name};
 
 /// Blocks that are kept: a few methods' heads, or a head and trailers.
 const BLOCKS_MAX: usize = 8;
 /// The longest block that is kept.
-const BLOCK_LEN_MAX: usize = 128;
+const BLOCK_LEN_MAX: usize = 256;
 /// The largest list that is kept (sizes are those of RFC 9113, section 6.5.2): each octet of a block may stand for the whole table.
 const LIST_SIZE_MAX: usize = 2_048;
 /// Of so many blocks that find no room, one replaces another.
 const REPLACE_EVERY: u32 = 32;
+/// As many changes as no table sees.
+const NO_TABLE: u64 = u64::MAX;
 
-/// A header block that has come before, byte for byte, and means the same still. Two of one connection that are equal have equal
-/// fields; of others it says nothing.
+/// A header block that has come before and means the same still. Two of one connection that are equal have equal fields, but for the
+/// value of one `grpc-timeout` that is well-formed in both; of others it says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownBlock {
     /// Where it is kept.
@@ -85,9 +89,13 @@ pub(super) struct Blocks {
     kept: Vec<Block>,
     /// The number that was given last.
     numbered: u32,
-    /// The state of the table that they are good for.
-    changes: u64,
     refused: u32,
+    /// The table's changes for which none was found that means nothing any more.
+    searched: u64,
+    /// Where a timeout is decoded to.
+    scratch: Vec<u8>,
+    /// Storage of a shape that came to nothing.
+    moving: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -95,19 +103,82 @@ struct Block {
     raw: Vec<u8>,
     fields: FieldList,
     number: NonZeroU32,
+    /// The table before the block.
+    before: TableState,
+    /// The table's changes for which an equal block has just the same fields, or [`NO_TABLE`]: the timeout of one that has one is
+    /// that of the last block that was like it.
+    equal_for: u64,
+    /// How it may differ.
+    shape: Option<Shape>,
+}
+
+/// Which table a block was decoded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TableState {
+    changes: u64,
+    inserted: u64,
+}
+
+impl TableState {
+    #[inline]
+    pub(super) fn of(table: &DynamicTable) -> TableState {
+        TableState { changes: table.changes(), inserted: table.inserted() }
+    }
+
+    /// This, after one more insertion.
+    fn after_one(self) -> TableState {
+        TableState { changes: self.changes + 1, inserted: self.inserted + 1 }
+    }
+}
+
+impl Block {
+    /// How it may differ by now, and how far its indices have moved.
+    fn moved(&self, inserted: u64) -> Option<(&Shape, u8)> {
+        let shape = self.shape.as_ref()?;
+        Some((shape, shape.moved(inserted - self.before.inserted)?))
+    }
 }
 
 impl Blocks {
-    /// The block that is as `raw`, if its list keeps within the limits.
+    /// The block that is as `raw`, if its list keeps within the limits. If it has a timeout that enters the table, it has done so
+    /// afterwards.
     #[inline]
-    pub(super) fn find(&mut self, raw: &[u8], changes: u64, limits: ListLimits) -> Option<KnownBlock> {
-        if changes != self.changes {
-            self.kept.clear();
-            self.changes = changes;
-        }
-        let (place, block) = (0_u8..).zip(&self.kept).find(|(_, block)| block.raw == raw)?;
+    pub(super) fn find(
+        &mut self,
+        raw: &[u8],
+        table: &mut DynamicTable,
+        limits: ListLimits,
+    ) -> Option<KnownBlock> {
+        let changes = table.changes();
+        let known =
+            (0_u8..).zip(&self.kept).find(|(_, block)| block.equal_for == changes && block.raw == raw);
+        let Some((place, block)) = known else { return self.find_like(raw, table, limits) };
         let fits = block.fields.len() <= limits.fields_max && block.fields.size() <= limits.size_max;
         fits.then_some(KnownBlock { place, number: block.number })
+    }
+
+    /// The block that differs from `raw` only as its shape allows.
+    #[inline(never)]
+    fn find_like(&mut self, raw: &[u8], table: &mut DynamicTable, limits: ListLimits) -> Option<KnownBlock> {
+        let Blocks { kept, scratch, .. } = self;
+        let changes = table.changes();
+        // What may only be equal was compared before.
+        for (place, block) in (0_u8..).zip(kept).filter(|(_, block)| block.equal_for != changes) {
+            let Some((shape, moved)) = block.moved(table.inserted()) else { continue };
+            let Some(difference) = shape.compare(&block.raw, raw, moved, table, scratch) else { continue };
+            let size = match &difference {
+                Difference::Moved => block.fields.size(),
+                Difference::Timeout(replaced) => replaced.size_of(&block.fields),
+            };
+            if block.fields.len() > limits.fields_max || size > limits.size_max {
+                return None;
+            }
+            if let Difference::Timeout(replaced) = difference {
+                replaced.apply(&mut block.fields, table);
+            }
+            return Some(KnownBlock { place, number: block.number });
+        }
+        None
     }
 
     /// What a block means that was found just before.
@@ -116,24 +187,53 @@ impl Blocks {
         &self.kept[usize::from(block.place)].fields
     }
 
-    /// Keeps what `raw` was decoded to; [`find`](Self::find) has not found it just before.
-    pub(super) fn keep(&mut self, raw: &[u8], fields: &FieldList) {
+    /// Keeps what `raw` was decoded to, with the table from `before` to `after`; [`find`](Self::find) has not found it just then.
+    pub(super) fn keep(&mut self, raw: &[u8], fields: &FieldList, before: TableState, after: TableState) {
         if raw.len() > BLOCK_LEN_MAX || fields.size() > LIST_SIZE_MAX {
             return;
         }
+        let inserts = after != before;
+        let may_insert = || after == before.after_one() && fields.get_known(Name::GrpcTimeout).is_some();
+        if inserts && !may_insert() {
+            return;
+        }
+        let Some(place) = self.place(after) else { return };
+        let shape = Shape::of(raw, fields, &mut self.moving);
+        let has_timeout = shape.as_ref().is_some_and(Shape::has_timeout);
+        let equal_for = if has_timeout { NO_TABLE } else { before.changes };
+        // One that inserts has to be read as one, whatever it inserts.
+        if inserts && !has_timeout {
+            return;
+        }
+        let Some(number) = self.next_number() else { return };
+        if place == self.kept.len() {
+            let (raw, fields) = (raw.to_vec(), fields.clone());
+            return self.kept.push(Block { raw, fields, number, before, equal_for, shape });
+        }
+        let block = &mut self.kept[place];
+        (block.number, block.before) = (number, before);
+        (block.equal_for, block.shape) = (equal_for, shape);
+        block.raw.clear();
+        block.raw.extend_from_slice(raw);
+        block.fields.copy_from(fields);
+    }
+
+    /// Where another block may be kept: where none is, or one that means nothing any more; or now and then in place of another.
+    fn place(&mut self, now: TableState) -> Option<usize> {
         if self.kept.len() < BLOCKS_MAX {
-            let Some(number) = self.next_number() else { return };
-            return self.kept.push(Block { raw: raw.to_vec(), fields: fields.clone(), number });
+            return Some(self.kept.len());
+        }
+        if now.changes != self.searched {
+            let is_stale =
+                |block: &Block| block.moved(now.inserted).is_none() && block.equal_for != now.changes;
+            if let Some(stale) = self.kept.iter().position(is_stale) {
+                return Some(stale);
+            }
+            self.searched = now.changes;
         }
         self.refused = self.refused.wrapping_add(1);
-        if self.refused.is_multiple_of(REPLACE_EVERY) {
-            let Some(number) = self.next_number() else { return };
-            let block = &mut self.kept[(self.refused / REPLACE_EVERY) as usize % BLOCKS_MAX];
-            block.number = number;
-            block.raw.clear();
-            block.raw.extend_from_slice(raw);
-            block.fields.copy_from(fields);
-        }
+        let is_due = self.refused.is_multiple_of(REPLACE_EVERY);
+        is_due.then_some((self.refused / REPLACE_EVERY) as usize % BLOCKS_MAX)
     }
 
     /// A number that no block of this connection has had. There is none after 2^32 of them, and nothing is kept any more: a peer that
@@ -155,11 +255,12 @@ impl Blocks {
 
     /// Forgets all, and gives the memory back.
     pub(super) fn shrink(&mut self) {
-        self.kept = Vec::new();
+        *self = Blocks::numbered_from(self.numbered);
     }
 
     pub(super) fn capacity_bytes(&self) -> usize {
-        let held = |block: &Block| block.raw.capacity() + block.fields.capacity_bytes();
+        // A shape is as long as its block.
+        let held = |block: &Block| 2 * block.raw.capacity() + block.fields.capacity_bytes();
         self.kept.capacity() * size_of::<Block>() + self.kept.iter().map(held).sum::<usize>()
     }
 }
@@ -177,6 +278,14 @@ mod tests {
         let mut fields = FieldList::new();
         let outcome = decoder.decode(block, limits, &mut fields).unwrap();
         (outcome, fields)
+    }
+
+    fn find(blocks: &mut Blocks, raw: &[u8], table: &mut DynamicTable) -> Option<KnownBlock> {
+        blocks.find(raw, table, LIMITS)
+    }
+
+    fn keep(blocks: &mut Blocks, raw: &[u8], fields: &FieldList, table: &DynamicTable) {
+        blocks.keep(raw, fields, TableState::of(table), TableState::of(table));
     }
 
     #[test]
@@ -231,7 +340,7 @@ mod tests {
     #[test]
     fn a_short_block_of_a_long_list_is_not_kept() {
         let mut decoder = Decoder::new(4096);
-        let limits = ListLimits { size_max: 1 << 20, fields_max: 200 };
+        let limits = ListLimits { size_max: 1 << 20, fields_max: BLOCK_LEN_MAX };
         let insert = [&b"\x40\x01x\x7f\xb9\x16"[..], &[b'v'; 3_000]].concat();
         assert_eq!(decoded(&mut decoder, &insert, limits).0, Outcome::Complete);
         let before = decoder.capacity_bytes();
@@ -247,48 +356,50 @@ mod tests {
         let mut blocks = Blocks::default();
         let mut found = BlockMap::default();
         let list = FieldList::from_iter([("x", "1")]);
-        let find = |blocks: &mut Blocks, raw: &[u8], changes| blocks.find(raw, changes, LIMITS);
+        let mut table = DynamicTable::new(4096);
         found.insert(None, 'n');
         assert_eq!(found.get(None), None);
-        blocks.keep(b"good", &list);
-        blocks.keep(b"bad", &list);
-        let good = find(&mut blocks, b"good", 0);
+        keep(&mut blocks, b"good", &list, &table);
+        keep(&mut blocks, b"bad", &list, &table);
+        let good = find(&mut blocks, b"good", &mut table);
         assert!(good.is_some() && found.get(good).is_none());
         found.insert(good, 'g');
         assert_eq!(found.get(good), Some(&'g'));
-        assert_eq!(found.get(find(&mut blocks, b"bad", 0)), None);
+        assert_eq!(found.get(find(&mut blocks, b"bad", &mut table)), None);
         // The table has changed: what comes to the same place is another.
-        assert_eq!(find(&mut blocks, b"good", 1), None);
-        blocks.keep(b"good", &list);
-        assert_eq!(found.get(find(&mut blocks, b"good", 1)), None);
+        table.resize(4096);
+        assert_eq!(find(&mut blocks, b"good", &mut table), None);
+        keep(&mut blocks, b"good", &list, &table);
+        assert_eq!(found.get(find(&mut blocks, b"good", &mut table)), None);
         // So is what takes the place of another.
         for n in 0..1_000_u32 {
-            found.insert(find(&mut blocks, b"good", 1), 'g');
-            blocks.keep(&n.to_be_bytes(), &list);
-            let block = find(&mut blocks, &n.to_be_bytes(), 1);
+            found.insert(find(&mut blocks, b"good", &mut table), 'g');
+            keep(&mut blocks, &n.to_be_bytes(), &list, &table);
+            let block = find(&mut blocks, &n.to_be_bytes(), &mut table);
             assert_eq!(found.get(block), None, "{n} is taken for another");
         }
     }
 
     #[test]
     fn numbers_do_not_come_again() {
+        let mut table = DynamicTable::new(4096);
         let mut blocks = Blocks { numbered: u32::MAX - 1, ..Blocks::default() };
         let list = FieldList::from_iter([("x", "1")]);
-        blocks.keep(b"last", &list);
-        blocks.keep(b"none", &list);
-        assert!(blocks.find(b"last", 0, LIMITS).is_some());
-        assert_eq!(blocks.find(b"none", 0, LIMITS), None);
+        keep(&mut blocks, b"last", &list, &table);
+        keep(&mut blocks, b"none", &list, &table);
+        assert!(find(&mut blocks, b"last", &mut table).is_some());
+        assert_eq!(find(&mut blocks, b"none", &mut table), None);
     }
 
     #[test]
     fn they_are_few_and_short() {
         let list = |size: usize| FieldList::from_iter([("x", "v".repeat(size - 33))]);
-        let mut blocks = Blocks::default();
-        blocks.keep(&[0; BLOCK_LEN_MAX + 1], &list(40));
-        blocks.keep(b"long", &list(LIST_SIZE_MAX + 1));
+        let (mut blocks, table) = (Blocks::default(), DynamicTable::new(4096));
+        keep(&mut blocks, &[0; BLOCK_LEN_MAX + 1], &list(40), &table);
+        keep(&mut blocks, b"long", &list(LIST_SIZE_MAX + 1), &table);
         assert!(blocks.kept.is_empty());
         for n in 0..1_000_u32 {
-            blocks.keep(&n.to_be_bytes(), &list(LIST_SIZE_MAX));
+            keep(&mut blocks, &n.to_be_bytes(), &list(LIST_SIZE_MAX), &table);
         }
         assert_eq!(blocks.kept.len(), BLOCKS_MAX);
         assert!(blocks.capacity_bytes() < BLOCKS_MAX * (BLOCK_LEN_MAX + LIST_SIZE_MAX));

@@ -8,7 +8,7 @@
 //!
 //! Invariant: between two fields, the list's arena ends with its last field.
 
-use super::blocks::{Blocks, KnownBlock};
+use super::blocks::{Blocks, KnownBlock, TableState};
 use super::dynamic_table::DynamicTable;
 use super::memo::Memos;
 use super::prefixes::{Admission, Prefixes};
@@ -185,7 +185,9 @@ impl Decoder {
         limits: ListLimits,
         out: &mut FieldList,
     ) -> Result<Outcome, DecodeError> {
-        if let Some(known) = self.known(block, limits).filter(|_| out.is_empty()) {
+        if out.is_empty()
+            && let Some(known) = self.known(block, limits)
+        {
             out.copy_from(self.known_fields(known));
             return Ok(Outcome::Complete);
         }
@@ -193,13 +195,13 @@ impl Decoder {
     }
 
     /// The block, if it has come before and still means the same: [`known_fields`](Self::known_fields) has its fields, until the
-    /// next block is looked at, or [`shrink`](Self::shrink) is called.
+    /// next block is looked at, or [`shrink`](Self::shrink) is called. It has been decoded: what it puts into the table is there.
     #[inline]
     pub(crate) fn known(&mut self, block: &[u8], limits: ListLimits) -> Option<KnownBlock> {
         if self.size_required.is_some() || self.failed.is_some() {
             return None;
         }
-        self.blocks.find(block, self.table.changes(), limits)
+        self.blocks.find(block, &mut self.table, limits)
     }
 
     /// The fields of a block that was known just before.
@@ -218,7 +220,7 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let changes = self.table.changes();
+        let before = TableState::of(&self.table);
         let is_plain = out.is_empty() && self.size_required.is_none();
         let mut rest = block;
         let mut list = Limited { out, limits, outcome: Outcome::Complete };
@@ -233,8 +235,8 @@ impl Decoder {
             return Err(error);
         }
         let outcome = list.outcome;
-        if is_plain && outcome == Outcome::Complete && self.table.changes() == changes {
-            self.blocks.keep(block, out);
+        if is_plain && outcome == Outcome::Complete {
+            self.blocks.keep(block, out, before, TableState::of(&self.table));
         }
         Ok(outcome)
     }

@@ -44,12 +44,15 @@ pub(super) struct DynamicTable {
     size_max: usize,
     /// How often it may have become another one.
     changes: u64,
+    /// Fields that have entered it.
+    inserted: u64,
 }
 
 impl DynamicTable {
     pub(super) fn new(size_max: u32) -> DynamicTable {
         let size_max = to_usize(size_max);
-        DynamicTable { entries: VecDeque::new(), bytes: Vec::new(), origin: 0, size: 0, size_max, changes: 0 }
+        let (entries, bytes) = (VecDeque::new(), Vec::new());
+        DynamicTable { entries, bytes, origin: 0, size: 0, size_max, changes: 0, inserted: 0 }
     }
 
     /// The table in as little memory as it needs: nothing while it is empty and of the size that it has at first.
@@ -125,6 +128,7 @@ impl DynamicTable {
         self.bytes.extend_from_slice(value);
         self.entries.push_back(Entry { start, ..*entry });
         self.size += entry.size();
+        self.inserted += 1;
         self.check_invariants();
     }
 
@@ -140,6 +144,30 @@ impl DynamicTable {
     #[inline]
     pub(super) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// Fields that have entered it so far: a field's index grows by one whenever this does, for as long as it is there.
+    #[inline]
+    pub(super) fn inserted(&self) -> u64 {
+        self.inserted
+    }
+
+    /// How many fields it holds.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many fields it would hold with one of this size inserted; `None` if none of this size can be.
+    pub(super) fn len_with(&self, size: usize) -> Option<usize> {
+        let room = self.size_max.checked_sub(size)?;
+        let mut left = self.size;
+        let evicted = self.entries.iter().take_while(|oldest| {
+            let is_in_the_way = left > room;
+            left -= oldest.size();
+            is_in_the_way
+        });
+        Some(self.entries.len() - evicted.count() + 1)
     }
 
     fn resolve(&self, entry: Entry) -> Row<'_> {
@@ -194,12 +222,6 @@ mod tests {
     use super::*;
     use crate::field::Marks;
     use proptest::prelude::*;
-
-    impl DynamicTable {
-        fn len(&self) -> usize {
-            self.entries.len()
-        }
-    }
 
     fn entry(name: &[u8], value: &[u8]) -> Entry {
         let (known, marks) = (Name::of(name), Marks::NONE);

@@ -38,6 +38,7 @@ mod huffman;
 mod integer;
 mod memo;
 mod prefixes;
+mod shape;
 mod static_table;
 mod templates;
 
