@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from . import clients, peers
 from .http2 import Connection
 from .machine import Failed, NotMeasured, cpu_us, resident_bytes
+from .profile import NoRecorder, Recorder
 from .server import Server
 
 CALLS_MAX = 8_000_000
@@ -44,6 +45,7 @@ class Bench:
     client_cores: str
     seconds: float
     quick: bool
+    recorder: Recorder | NoRecorder = NoRecorder()
 
     def server(self, peer, shape=Shape(1, 1), workers=1, extra=()):
         return Server([*peer.serve("{port}", shape.response, workers), *extra], self.server_cores)
@@ -65,9 +67,10 @@ def unary(bench, peer, shape):
     slots = shape.connections * shape.streams
     with bench.server(peer, shape) as server:
         warm_up = clients.h2load(server.port, bench.client_cores, shape, calls=_warm_up_calls(shape))
-        before = cpu_us(server.pid)
-        done = clients.h2load(server.port, bench.client_cores, shape, calls=bench.sized(warm_up, slots))
-        spent = cpu_us(server.pid) - before
+        with bench.recorder.attached(server.pid):
+            before = cpu_us(server.pid)
+            done = clients.h2load(server.port, bench.client_cores, shape, calls=bench.sized(warm_up, slots))
+            spent = cpu_us(server.pid) - before
     return {"us a call": spent / done.calls, "calls/s": done.calls_per_s}
 
 
@@ -78,9 +81,10 @@ def raw(bench, shape):
     with _raw_server(bench, octets) as server:
         load = lambda calls: _raw_load(bench, server, shape, calls, octets)
         warm_up = load(_warm_up_calls(shape))
-        before = cpu_us(server.pid)
-        done = load(bench.sized(warm_up, slots))
-        spent = cpu_us(server.pid) - before
+        with bench.recorder.attached(server.pid):
+            before = cpu_us(server.pid)
+            done = load(bench.sized(warm_up, slots))
+            spent = cpu_us(server.pid) - before
     return {"us a call": spent / done.calls, "calls/s": done.calls_per_s}
 
 
@@ -88,14 +92,15 @@ def _raw_server(bench, octets, extra=()):
     return Server([peers.RAW.path, "serve", "{port}", *octets, *extra], bench.server_cores)
 
 
-def _raw_load(bench, server, shape, calls, octets, extra=()):
-    return clients.own([peers.RAW.path, "load", server.port, shape.connections, shape.streams, calls, *octets, *extra], bench.client_cores)
+def _raw_load(bench, server, shape, calls, octets, extra=(), prefix=()):
+    words = [peers.RAW.path, "load", server.port, shape.connections, shape.streams, calls, *octets, *extra]
+    return clients.own([*prefix, *words], bench.client_cores)
 
 
-def load(bench, client, server, kind, shape, calls, extra=()):
+def load(bench, client, server, kind, shape, calls, extra=(), prefix=()):
     """Calls of any kind, by a peer's own load generator."""
     sizes = (shape.connections, shape.streams, calls, shape.request, shape.response, shape.messages)
-    return clients.own([client.path, "load", server.port, kind, *sizes, *extra], bench.client_cores)
+    return clients.own([*prefix, client.path, "load", server.port, kind, *sizes, *extra], bench.client_cores)
 
 
 def stream(bench, peer, kind, shape):
@@ -103,9 +108,10 @@ def stream(bench, peer, kind, shape):
     slots = shape.connections * shape.streams
     with bench.server(peer, shape) as server:
         warm_up = load(bench, peers.TONIC, server, kind, shape, _warm_up_calls(shape))
-        before = cpu_us(server.pid)
-        done = load(bench, peers.TONIC, server, kind, shape, bench.sized(warm_up, slots))
-        spent = cpu_us(server.pid) - before
+        with bench.recorder.attached(server.pid):
+            before = cpu_us(server.pid)
+            done = load(bench, peers.TONIC, server, kind, shape, bench.sized(warm_up, slots))
+            spent = cpu_us(server.pid) - before
     count = done.calls * shape.messages
     return {"us a message": spent / count, "messages/s": done.calls_per_s * shape.messages}
 
@@ -115,7 +121,7 @@ def client(bench, peer, shape):
     slots = shape.connections * shape.streams
     with bench.server(peers.TONIC, shape) as server:
         warm_up = load(bench, peer, server, "unary", shape, _warm_up_calls(shape))
-        done = load(bench, peer, server, "unary", shape, bench.sized(warm_up, slots))
+        done = load(bench, peer, server, "unary", shape, bench.sized(warm_up, slots), prefix=bench.recorder.prefix())
     return {"us a call": done.cpu_us / done.calls, "calls/s": done.calls_per_s, "p50 us": done.latency_us[0.5]}
 
 
@@ -124,7 +130,7 @@ def raw_client(bench):
     shape, octets = Shape(1, 1), [16 + REQUEST_OVERHEAD, 16 + RESPONSE_OVERHEAD]
     with _raw_server(bench, octets) as server:
         warm_up = _raw_load(bench, server, shape, _warm_up_calls(shape), octets)
-        done = _raw_load(bench, server, shape, bench.sized(warm_up, 1), octets)
+        done = _raw_load(bench, server, shape, bench.sized(warm_up, 1), octets, prefix=bench.recorder.prefix())
     return {"us a call": done.cpu_us / done.calls, "calls/s": done.calls_per_s, "p50 us": done.latency_us[0.5]}
 
 
@@ -228,9 +234,10 @@ def churn(bench, peer):
     with bench.server(peer) as server:
         drive = lambda count: clients.own([peers.RAW.path, "churn", server.port, count, CHURN_AT_ONCE], bench.client_cores)
         warm_up = drive(200)
-        before = cpu_us(server.pid)
-        done = drive(min(bench.sized(warm_up, 1), 12_000))  # each leaves a port in TIME_WAIT
-        spent = cpu_us(server.pid) - before
+        with bench.recorder.attached(server.pid):
+            before = cpu_us(server.pid)
+            done = drive(min(bench.sized(warm_up, 1), 12_000))  # each leaves a port in TIME_WAIT
+            spent = cpu_us(server.pid) - before
     return {"us a connection": spent / done.calls, "connections/s of one core": done.calls * 1e6 / spent, "connections/s here": done.calls_per_s}
 
 
