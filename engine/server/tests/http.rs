@@ -4,13 +4,33 @@
 
 mod support;
 
-use corelane_wire::frame::EndStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use corelane_wire::frame::{EndStream, HEADER_LEN, Header, Kind, PREFACE};
 use support::client::{Answer, framed};
 use support::service::{ECHO, Note};
 use support::{Running, client};
 
 fn status(answer: &Answer) -> &str {
     answer.header(":status").unwrap()
+}
+
+/// Its SETTINGS go with the first answer: who only connects costs no write.
+#[test]
+fn a_server_speaks_when_it_is_spoken_to() {
+    let server = Running::start();
+    let mut silent = TcpStream::connect(server.address).unwrap();
+    silent.set_nonblocking(true).unwrap();
+    // The one worker takes connections in their order, and so has been at the silent one when it has answered this call.
+    assert_eq!(server.client().unary(ECHO, &[], &Note::default()).code(), 0);
+    let mut octet = [0];
+    assert_eq!(silent.read(&mut octet).unwrap_err().kind(), ErrorKind::WouldBlock);
+    silent.set_nonblocking(false).unwrap();
+    silent.write_all(PREFACE).unwrap();
+    let mut head = [0; HEADER_LEN];
+    silent.read_exact(&mut head).unwrap();
+    assert_eq!(Header::parse(&head).kind, Kind::SETTINGS);
 }
 
 #[test]

@@ -371,6 +371,10 @@ impl<S: Session> Driver<S> {
         if self.phase == Phase::Closing {
             return None;
         }
+        // Nearly every client calls with its preface, and our SETTINGS cost no write of their own then.
+        if self.phase == Phase::Open && self.tls.is_none() && self.wire.awaits_preface() {
+            return None;
+        }
         let next = self.output.next(&mut self.wire, self.tls.as_deref_mut(), &self.worker.buffers)?;
         self.inbox.writing_since_ns.set(self.now.as_nanos().max(1));
         Some(next)
@@ -445,6 +449,9 @@ impl<S: Session> Driver<S> {
         }
         if let Phase::Flushing { until, linger } = self.phase {
             if self.output.is_done(&self.wire) && self.has_said_goodbye() {
+                if self.input.is_ended() {
+                    return self.shut();
+                }
                 self.socket.shutdown(Shutdown::Write);
                 self.phase = Phase::Lingering { until: now + linger, bytes_left: LINGER_BYTES_MAX };
             } else if until <= now {

@@ -358,6 +358,14 @@ impl Connection {
         self.role
     }
 
+    /// Whether a server has yet to receive the client's preface. What it sends before that may go with its first answer: a client may
+    /// not wait for it (RFC 9113, section 3.4).
+    #[inline]
+    #[must_use]
+    pub fn awaits_preface(&self) -> bool {
+        self.inbound.awaits_preface()
+    }
+
     /// Gives back memory that only a busy connection needs: for one that has no streams and has been quiet for a while.
     pub fn shrink(&mut self) {
         self.streams.shrink();
