@@ -88,13 +88,17 @@ where
     type Encode = E;
     type Decode = D;
 
+    // `encode_raw` and not `encode`, which first walks the whole message to learn whether there is room for it: a vector grows.
+    #[inline]
     fn encode(&self, item: &E, out: &mut Vec<u8>) -> Result<(), Status> {
-        item.encode(out).map_err(|error| too_long(&error))
+        item.encode_raw(out);
+        Ok(())
     }
 
     #[inline]
     fn encode_gathered(&self, item: &E, out: &mut Gather<'_>) -> Result<(), Status> {
-        item.encode(out).map_err(|error| too_long(&error))
+        item.encode_raw(out);
+        Ok(())
     }
 
     fn decode(&self, payload: &[u8]) -> Result<D, Status> {
@@ -111,11 +115,6 @@ where
         let share_min = SHARE_MIN.max(payload.len() / SHARE_PART);
         D::decode(Sharing { rest: payload, share_min }).map_err(|error| malformed(&error))
     }
-}
-
-#[cold]
-fn too_long(error: &prost::EncodeError) -> Status {
-    Status::internal(format!("cannot encode the message: {error}"))
 }
 
 #[cold]

@@ -220,10 +220,12 @@ impl Inbound {
         max: usize,
         decode: impl FnOnce(&[u8]) -> Result<T, Status>,
     ) -> Poll<Option<Result<T, Status>>> {
+        let Some(source) = self.source.get() else {
+            // At once: a message is moved only where there is something to do after it.
+            return self.poll_state(cx, encoding, max, decode);
+        };
         let polled = self.poll_state(cx, encoding, max, decode);
-        if let Some(source) = self.source.get() {
-            self.pay(&**source, polled.is_pending());
-        }
+        self.pay(&**source, polled.is_pending());
         polled
     }
 
@@ -235,7 +237,6 @@ impl Inbound {
         }
     }
 
-    #[inline]
     fn poll_state<T>(
         &self,
         cx: &mut Context<'_>,
