@@ -88,18 +88,27 @@ where
     type Encode = E;
     type Decode = D;
 
+    // `encode_raw` and not `encode`, which first walks the whole message to learn whether there is room for it: a vector grows.
+    #[inline]
     fn encode(&self, item: &E, out: &mut Vec<u8>) -> Result<(), Status> {
-        item.encode(out).map_err(|error| too_long(&error))
+        item.encode_raw(out);
+        Ok(())
     }
 
     #[inline]
     fn encode_gathered(&self, item: &E, out: &mut Gather<'_>) -> Result<(), Status> {
-        item.encode(out).map_err(|error| too_long(&error))
+        item.encode_raw(out);
+        Ok(())
     }
 
     fn decode(&self, payload: &[u8]) -> Result<D, Status> {
-        // prost refuses nesting deeper than 100, so recursion is bounded.
-        D::decode(payload).map_err(|error| malformed(&error))
+        // prost refuses nesting deeper than 100, so recursion is bounded. Merged where it lies: `D::decode` would move it once more, just
+        // after its fields were written one by one, which the processor has to wait for.
+        let mut message = D::default();
+        match message.merge(Copying(payload)) {
+            Ok(()) => Ok(message),
+            Err(error) => Err(malformed(&error)),
+        }
     }
 
     fn decode_shared(&self, payload: Bytes) -> Result<D, Status> {
@@ -109,13 +118,36 @@ where
 }
 
 #[cold]
-fn too_long(error: &prost::EncodeError) -> Status {
-    Status::internal(format!("cannot encode the message: {error}"))
-}
-
-#[cold]
 fn malformed(error: &prost::DecodeError) -> Status {
     Status::internal(format!("cannot decode the message: {error}"))
+}
+
+/// A payload that is read and hands out copies. What a plain slice does, but that one makes `Bytes` by way of a buffer that can grow,
+/// which costs more than the copy of a short field.
+struct Copying<'a>(&'a [u8]);
+
+impl Buf for Copying<'_> {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self.0
+    }
+
+    #[inline]
+    fn advance(&mut self, octets: usize) {
+        self.0 = &self.0[octets..];
+    }
+
+    #[inline]
+    fn copy_to_bytes(&mut self, octets: usize) -> Bytes {
+        let (field, rest) = self.0.split_at(octets);
+        self.0 = rest;
+        Bytes::copy_from_slice(field)
+    }
 }
 
 /// A payload that is read and hands out parts of itself.

@@ -212,17 +212,20 @@ impl Inbound {
     /// # Errors
     /// `RESOURCE_EXHAUSTED` for a message of more than `max` bytes, `INTERNAL` for one that is malformed or cut off by the
     /// end of the stream, the status of [`Inbound::fail`], and whatever `decode` returns.
+    #[inline]
     pub fn poll_message<T>(
         &self,
         cx: &mut Context<'_>,
         encoding: Encoding,
         max: usize,
         decode: impl FnOnce(&[u8]) -> Result<T, Status>,
-    ) -> Poll<Result<Option<T>, Status>> {
+    ) -> Poll<Option<Result<T, Status>>> {
+        let Some(source) = self.source.get() else {
+            // At once: a message is moved only where there is something to do after it.
+            return self.poll_state(cx, encoding, max, decode);
+        };
         let polled = self.poll_state(cx, encoding, max, decode);
-        if let Some(source) = self.source.get() {
-            self.pay(&**source, polled.is_pending());
-        }
+        self.pay(&**source, polled.is_pending());
         polled
     }
 
@@ -240,31 +243,48 @@ impl Inbound {
         encoding: Encoding,
         max: usize,
         decode: impl FnOnce(&[u8]) -> Result<T, Status>,
-    ) -> Poll<Result<Option<T>, Status>> {
+    ) -> Poll<Option<Result<T, Status>>> {
         let state = &mut *self.state.borrow_mut();
-        let outcome = match state.deframer.as_mut().map_or(Ok(None), |deframer| deframer.next(max)) {
+        let next = match &mut state.deframer {
+            Some(deframer) => deframer.next(max),
+            None => Ok(None),
+        };
+        match next {
             Ok(Some(message)) => {
+                // Accounted for before it is decoded, so that it goes from there to the reader without another move.
                 let taken = PREFIX_LEN + message.payload.len();
+                debug_assert!(
+                    state.prepaid <= taken,
+                    "only bytes of the message at the front are credited ahead"
+                );
+                state.credit += taken - std::mem::take(&mut state.prepaid).min(taken);
                 state.compressed = message.compressed;
                 state.messages_taken += 1;
                 let item = open(message, encoding, max, decode);
-                state.settle(taken);
-                item.map(Some)
-            }
-            Ok(None) => match state.at_the_gap() {
-                Some(end) => end.map(|()| None),
-                None => {
-                    state.reader = Reader::Waiting;
-                    self.remember(cx.waker());
-                    return Poll::Pending;
+                if item.is_err() {
+                    state.discard();
                 }
-            },
-            Err(error) => Err(refusal(error)),
+                Poll::Ready(Some(item))
+            }
+            Ok(None) => self.poll_gap(state, cx),
+            Err(error) => {
+                state.discard();
+                Poll::Ready(Some(Err(refusal(error))))
+            }
+        }
+    }
+
+    /// No complete message is buffered.
+    fn poll_gap<T>(&self, state: &mut State, cx: &Context<'_>) -> Poll<Option<Result<T, Status>>> {
+        let Some(end) = state.at_the_gap() else {
+            state.reader = Reader::Waiting;
+            self.remember(cx.waker());
+            return Poll::Pending;
         };
-        if outcome.is_err() {
+        if end.is_err() {
             state.discard();
         }
-        Poll::Ready(outcome)
+        Poll::Ready(end.err().map(Err))
     }
 
     /// Whether the last message taken came compressed; `false` before the first.
@@ -299,13 +319,6 @@ impl Inbound {
 impl State {
     fn buffered(&self) -> usize {
         self.deframer.as_ref().map_or(0, Deframer::buffered)
-    }
-
-    /// A message of `taken` bytes left the front of the buffer.
-    fn settle(&mut self, taken: usize) {
-        debug_assert!(self.prepaid <= taken, "only bytes of the message at the front are credited ahead");
-        self.credit += taken - self.prepaid.min(taken);
-        self.prepaid = 0;
     }
 
     /// No complete message is buffered: how the stream ended, or `None` if it did not. Pays for what is buffered.

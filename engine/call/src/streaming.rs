@@ -62,6 +62,11 @@ impl<T> Streaming<T> {
     /// # Errors
     /// As [`Streaming::message`].
     pub fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, Status>> {
+        self.poll_item(cx).map(Option::transpose)
+    }
+
+    #[inline]
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
         self.inbound.poll_message(cx, self.encoding, self.max, &*self.decode)
     }
 
@@ -91,8 +96,9 @@ impl<T> Streaming<T> {
 impl<T> Stream for Streaming<T> {
     type Item = Result<T, Status>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_message(cx).map(Result::transpose)
+        self.poll_item(cx)
     }
 }
 

@@ -6,6 +6,8 @@
 //! Does not: poll anything or know what a message is. Invariant: nothing that user code does while it is encoded (an error,
 //! a panic) leaves half a message in the output.
 
+use std::task::Poll;
+
 use corelane_call::{Code, Codec, Encoding, EncodingSet, Metadata, ReplyParts, Status, message};
 use corelane_observe::Limit;
 use corelane_wire::connection::{Connection, StreamKey};
@@ -37,6 +39,16 @@ impl ReplyState {
     pub(crate) fn new(accept: EncodingSet) -> ReplyState {
         ReplyState { accept, encoding: Encoding::Identity, head: Head::Due }
     }
+}
+
+/// How far a batch of messages has come.
+pub(crate) enum Batched {
+    /// There may be more for the next one.
+    More,
+    /// The next message has yet to come.
+    Pending,
+    /// There will be no more.
+    Ended(Result<(), Status>),
 }
 
 /// The answering half of a call, while it is being polled.
@@ -104,8 +116,55 @@ impl<'a> Reply<'a> {
             };
         });
         debug_assert!(sent.is_ok(), "messages follow the head and come before the end");
-        worker.note_sent(&encoded);
+        match &encoded {
+            Ok(()) => worker.counters.messages_out.increment(),
+            Err(status) => worker.note_refused(status),
+        }
         encoded
+    }
+
+    /// Encodes the messages that `next` has, in place and into one frame, until one of `turns` is left, the frame is full or `next` has no
+    /// more.
+    pub(crate) fn messages<C: Codec>(
+        &mut self,
+        codec: &C,
+        parts: &ReplyParts,
+        turns: &mut u32,
+        mut next: impl FnMut() -> Poll<Option<Result<C::Encode, Status>>>,
+    ) -> Batched {
+        let (worker, entry) = (self.worker, self.entry);
+        let (max, encoding) = (entry.options.encoding_size_max, self.state.encoding);
+        let Some(stream) = self.wire.stream(self.key) else { return Batched::Ended(Err(gone())) };
+        let before = *turns;
+        let mut batched = Batched::More;
+        let sent = stream.send_batch(|batch| {
+            let mut fill = || {
+                while *turns > 0 && !batch.is_full() {
+                    let item = match next() {
+                        Poll::Pending => return Batched::Pending,
+                        Poll::Ready(None) => return Batched::Ended(Ok(())),
+                        Poll::Ready(Some(Err(status))) => return Batched::Ended(Err(status)),
+                        Poll::Ready(Some(Ok(item))) => item,
+                    };
+                    // Which the handler may have changed meanwhile, for this message and those that follow.
+                    let encoding = parts.message_encoding(encoding);
+                    let added = batch.add(|out| message::encode_gathered(codec, &item, encoding, max, out));
+                    if let Err(status) = added {
+                        worker.note_refused(&status);
+                        return Batched::Ended(Err(status));
+                    }
+                    *turns -= 1;
+                }
+                Batched::More
+            };
+            batched = match guard(&mut fill) {
+                Ok(batched) => batched,
+                Err(panic) => Batched::Ended(Err(worker.panicked(entry.path, &panic))),
+            };
+        });
+        debug_assert!(sent.is_ok(), "messages follow the head and come before the end");
+        worker.counters.messages_out.add(u64::from(before - *turns));
+        batched
     }
 
     /// Octets of messages that may still be queued; none for a stream that is gone, which the session will hear of.
@@ -222,15 +281,11 @@ fn gone() -> Status {
 }
 
 impl Worker {
-    /// Counts a message that was sent, or the limit that kept it from that.
-    #[inline]
-    fn note_sent(&self, encoded: &Result<(), Status>) {
-        match encoded {
-            Ok(()) => self.counters.messages_out.increment(),
-            Err(status) if status.code() == Code::ResourceExhausted => {
-                self.counters.limits_hit.increment(Limit::MessageSent);
-            }
-            Err(_) => {}
+    /// Counts the limit that kept a message from being sent, if it was one.
+    #[cold]
+    fn note_refused(&self, status: &Status) {
+        if status.code() == Code::ResourceExhausted {
+            self.counters.limits_hit.increment(Limit::MessageSent);
         }
     }
 }

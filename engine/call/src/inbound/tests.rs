@@ -30,7 +30,9 @@ fn framed(payload: &[u8]) -> Vec<u8> {
 
 fn poll_max(inbound: &Inbound, waker: &Waker, max: usize) -> Poll<Result<Option<Vec<u8>>, Status>> {
     let mut cx = Context::from_waker(waker);
-    inbound.poll_message(&mut cx, Encoding::Identity, max, |payload| Ok(payload.to_vec()))
+    inbound
+        .poll_message(&mut cx, Encoding::Identity, max, |payload| Ok(payload.to_vec()))
+        .map(Option::transpose)
 }
 
 fn poll(inbound: &Inbound) -> Poll<Result<Option<Vec<u8>>, Status>> {

@@ -10,7 +10,7 @@ use futures_core::Stream;
 use super::slots::{Home, Reuse};
 use super::typed::{Drive, Ending};
 use super::{Arrival, Receive, Requests};
-use crate::reply::Reply;
+use crate::reply::{Batched, Reply};
 
 /// Messages that one call sends before the other calls of its connection have their turn.
 const MESSAGES_PER_TURN: u32 = 256;
@@ -105,21 +105,18 @@ where
         cx: &mut Context<'_>,
         reply: &mut Reply<'_>,
     ) -> Poll<Result<(), Status>> {
-        for _ in 0..MESSAGES_PER_TURN {
+        let mut turns = MESSAGES_PER_TURN;
+        while turns > 0 {
             if reply.room() == 0 {
                 // `Session::writable` comes when there is room again.
                 return Poll::Pending;
             }
-            let stream = home.stream.as_mut().as_pin_mut().expect("the handler has returned its stream");
-            let sent = match stream.poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Ready(Some(item)) => {
-                    item.and_then(|item| reply.message(&self.codec, &item, &home.parts))
-                }
-            };
-            if let Err(status) = sent {
-                return Poll::Ready(Err(status));
+            let mut stream = home.stream.as_mut().as_pin_mut().expect("the handler has returned its stream");
+            let next = || stream.as_mut().poll_next(cx);
+            match reply.messages(&self.codec, &home.parts, &mut turns, next) {
+                Batched::More => {}
+                Batched::Pending => return Poll::Pending,
+                Batched::Ended(result) => return Poll::Ready(result),
             }
         }
         reply.yield_turn();

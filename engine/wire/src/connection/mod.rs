@@ -23,6 +23,7 @@ use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, Frame, HEADER_LEN, Header, StreamId};
 use crate::hpack::{BlockMap, KnownBlock, Template};
 
+mod batch;
 mod budget;
 mod config;
 mod dormant;
@@ -40,6 +41,7 @@ mod state;
 mod streams;
 mod view;
 
+pub use batch::Batch;
 pub use config::{Config, ConfigError, Role};
 pub use dormant::Dormant;
 pub use error::{Cause, ConnectionError, Misuse, OpenError};

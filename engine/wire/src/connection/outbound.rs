@@ -147,32 +147,42 @@ impl Outbound {
         frame::finish_headers(&mut self.out, at, id, end, self.frame_max);
     }
 
-    /// Appends what `write` appends as the stream's next DATA, in place where that is possible.
+    /// Appends what `write` appends as the stream's next DATA, in place where that is possible. `write` hears how many octets have
+    /// room, and says how many come before the last of its messages, with which it may go beyond that.
     #[inline]
     pub(super) fn data(
         &mut self,
         slot: &mut Slot,
         end: EndStream,
-        write: impl FnOnce(&mut Gather<'_>),
+        write: impl FnOnce(Gather<'_>, usize) -> usize,
     ) -> Queued {
         if !slot.queue.is_empty() || self.len() >= self.output_max {
-            write(&mut slot.queue.held().gather());
+            let room = self.queue_max.saturating_sub(slot.queue.len());
+            write(slot.queue.held().gather(), room);
             return self.queue_end(slot, end);
         }
+        let room = self.allowance(slot).min(self.output_max - self.len());
         let at = frame::reserve_header(&mut self.out);
         let pieces = self.pieces.count();
-        write(&mut Gather::new(&mut self.out, &mut self.pieces));
+        let before_last = write(Gather::new(&mut self.out, &mut self.pieces), room);
         let len = self.out.len() - at - HEADER_LEN;
         if self.pieces.count() > pieces || len > self.allowance(slot) {
             // More than a frame, or by reference: it goes through the queue.
             let held = slot.queue.held();
-            held.take_over(&mut self.out, at + HEADER_LEN, &mut self.pieces, pieces);
-            self.out.truncate(at);
+            held.take_over(&mut self.out, at + HEADER_LEN + before_last, &mut self.pieces, pieces);
+            self.seal(slot, at, before_last, EndStream::No);
             return self.queue_end(slot, end);
         }
+        self.seal(slot, at, len, end);
+        Queued::No
+    }
+
+    /// Makes a DATA frame of the `len` octets at the end of the output, for whose header there is room at `at`.
+    #[inline]
+    fn seal(&mut self, slot: &mut Slot, at: usize, len: usize, end: EndStream) {
         if len == 0 && end == EndStream::No {
             self.out.truncate(at);
-            return Queued::No;
+            return;
         }
         self.window.consume(len);
         slot.send_window.consume(len);
@@ -180,7 +190,6 @@ impl Outbound {
         if end == EndStream::Yes {
             slot.send = SendState::Closed;
         }
-        Queued::No
     }
 
     /// Octets that one DATA frame of `slot` may carry now.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use corelane_memory::Gather;
 
 use super::Connection;
+use super::batch::Batch;
 use super::error::Misuse;
 use super::event::StreamKey;
 use super::outbound::{Outbound, Queued};
@@ -127,11 +128,30 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// As [`Stream::send_with`].
-    pub fn send_gathered(
-        mut self,
-        end: EndStream,
-        write: impl FnOnce(&mut Gather<'_>),
-    ) -> Result<(), Misuse> {
+    #[inline]
+    pub fn send_gathered(self, end: EndStream, write: impl FnOnce(&mut Gather<'_>)) -> Result<(), Misuse> {
+        self.data(end, |mut out, _| {
+            write(&mut out);
+            0
+        })
+    }
+
+    /// Sends the messages that `write` adds, in as few frames as each of them would go on its own or fewer. `write` may add any
+    /// number, none for instance, and is to stop when the batch is full; then ask for [`Stream::send_room`] before the next one.
+    ///
+    /// # Errors
+    /// As [`Stream::send_with`].
+    #[inline]
+    pub fn send_batch(self, write: impl FnOnce(&mut Batch<'_>)) -> Result<(), Misuse> {
+        self.data(EndStream::No, |out, room| {
+            let mut batch = Batch::new(out, room);
+            write(&mut batch);
+            batch.finish()
+        })
+    }
+
+    #[inline]
+    fn data(mut self, end: EndStream, write: impl FnOnce(Gather<'_>, usize) -> usize) -> Result<(), Misuse> {
         let connection = &mut *self.connection;
         let slot = connection.streams.get_mut(self.key).expect("a view is made of a live stream");
         body_is_open(slot)?;
