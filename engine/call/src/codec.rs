@@ -99,7 +99,7 @@ where
 
     fn decode(&self, payload: &[u8]) -> Result<D, Status> {
         // prost refuses nesting deeper than 100, so recursion is bounded.
-        D::decode(payload).map_err(|error| malformed(&error))
+        D::decode(Copied { rest: payload }).map_err(|error| malformed(&error))
     }
 
     fn decode_shared(&self, payload: Bytes) -> Result<D, Status> {
@@ -116,6 +116,36 @@ fn too_long(error: &prost::EncodeError) -> Status {
 #[cold]
 fn malformed(error: &prost::DecodeError) -> Status {
     Status::internal(format!("cannot decode the message: {error}"))
+}
+
+/// A payload that is read and hands out copies. A slice does that too, by way of a buffer that can grow, which takes three times
+/// as many instructions as the copy of a small field.
+struct Copied<'a> {
+    rest: &'a [u8],
+}
+
+impl Buf for Copied<'_> {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self.rest
+    }
+
+    #[inline]
+    fn advance(&mut self, octets: usize) {
+        self.rest = &self.rest[octets..];
+    }
+
+    #[inline]
+    fn copy_to_bytes(&mut self, octets: usize) -> Bytes {
+        let (part, rest) = self.rest.split_at(octets);
+        self.rest = rest;
+        Bytes::copy_from_slice(part)
+    }
 }
 
 /// A payload that is read and hands out parts of itself.
