@@ -159,9 +159,8 @@ impl ServerSession {
         };
         worker.counters.call_started();
         let requests = worker.entry(head.method).method.requests();
-        // The fields stay in one place, and an empty list from an earlier call takes theirs.
-        let mut fields = corelane_call::take_fields();
-        io.wire.take_fields(&mut fields);
+        // The fields stay in one place: the call shares a known head's, and has others in a list from an earlier call.
+        let fields = io.wire.take_fields(corelane_call::take_fields);
         let call = Call {
             key,
             method: head.method,
@@ -170,7 +169,7 @@ impl ServerSession {
             reply: ReplyState::new(head.accept),
             started: io.now,
             deadline,
-            metadata: Metadata::from_boxed(fields),
+            metadata: Metadata::from_shared(fields),
             timer: Timer::Unset,
             passed: Passed::No,
             _permit: permit,

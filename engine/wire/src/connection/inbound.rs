@@ -2,6 +2,7 @@
 //!
 //! Does not change streams; [`super::Connection`] routes what is found here to them.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Counters;
@@ -234,12 +235,15 @@ impl Inbound {
         }
     }
 
-    /// Puts the fields of the last block in place of those in `list`.
-    pub(super) fn take_fields(&mut self, list: &mut FieldList) {
-        match self.known {
-            Some(block) => list.copy_from(self.decoder.known_fields(block)),
-            None => core::mem::swap(&mut self.decoded, list),
+    /// The fields of the last block: those of a known one are shared, and others go to the list that is `vacant`.
+    #[inline]
+    pub(super) fn take_fields(&mut self, vacant: impl FnOnce() -> Arc<FieldList>) -> Arc<FieldList> {
+        if let Some(block) = self.known {
+            return self.decoder.known_fields(block).clone();
         }
+        let mut list = vacant();
+        core::mem::swap(&mut self.decoded, Arc::make_mut(&mut list));
+        list
     }
 
     /// Our SETTINGS were acknowledged: the peer's encoder obeys them from now on.

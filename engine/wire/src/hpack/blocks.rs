@@ -9,6 +9,7 @@
 //!
 //! Invariant: what is kept was decoded with the table as it is now, whole and within the limits, and changed nothing.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use core::num::NonZeroU32;
@@ -93,7 +94,8 @@ pub(super) struct Blocks {
 #[derive(Debug)]
 struct Block {
     raw: Vec<u8>,
-    fields: FieldList,
+    /// Metadata may share them.
+    fields: Arc<FieldList>,
     number: NonZeroU32,
 }
 
@@ -112,7 +114,7 @@ impl Blocks {
 
     /// What a block means that was found just before.
     #[inline]
-    pub(super) fn fields(&self, block: KnownBlock) -> &FieldList {
+    pub(super) fn fields(&self, block: KnownBlock) -> &Arc<FieldList> {
         &self.kept[usize::from(block.place)].fields
     }
 
@@ -123,7 +125,7 @@ impl Blocks {
         }
         if self.kept.len() < BLOCKS_MAX {
             let Some(number) = self.next_number() else { return };
-            return self.kept.push(Block { raw: raw.to_vec(), fields: fields.clone(), number });
+            return self.kept.push(Block { raw: raw.to_vec(), fields: Arc::new(fields.clone()), number });
         }
         self.refused = self.refused.wrapping_add(1);
         if self.refused.is_multiple_of(REPLACE_EVERY) {
@@ -132,7 +134,11 @@ impl Blocks {
             block.number = number;
             block.raw.clear();
             block.raw.extend_from_slice(raw);
-            block.fields.copy_from(fields);
+            match Arc::get_mut(&mut block.fields) {
+                Some(own) => own.copy_from(fields),
+                // A call still has the ones before.
+                None => block.fields = Arc::new(fields.clone()),
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use super::prefixes::{Admission, Prefixes};
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, FieldList, Marks, Name};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -204,7 +205,7 @@ impl Decoder {
 
     /// The fields of a block that was known just before.
     #[inline]
-    pub(crate) fn known_fields(&self, block: KnownBlock) -> &FieldList {
+    pub(crate) fn known_fields(&self, block: KnownBlock) -> &Arc<FieldList> {
         self.blocks.fields(block)
     }
 
