@@ -6,6 +6,7 @@
 //! one fixed size and counts those that are out, while these grow with what they hold and may end with their call.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use corelane_wire::FieldList;
 
@@ -28,8 +29,7 @@ const FIELDS_MAX: usize = 1024;
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static LARGE: RefCell<Large> = const { RefCell::new(Large { buffers: Vec::new(), bytes: 0 }) };
-    #[allow(clippy::vec_box, reason = "the box itself goes round: metadata holds it")]
-    static FIELDS: RefCell<Vec<Box<FieldList>>> = const { RefCell::new(Vec::new()) };
+    static FIELDS: RefCell<Vec<Arc<FieldList>>> = const { RefCell::new(Vec::new()) };
     /// Whether anybody takes buffers on this thread.
     static TAKES: Cell<bool> = const { Cell::new(false) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -99,17 +99,17 @@ impl Large {
 /// [`CallParts`](crate::CallParts) or [`ReplyParts`](crate::ReplyParts) that hold it as metadata are dropped.
 #[inline]
 #[must_use]
-pub fn take_fields() -> Box<FieldList> {
+pub fn take_fields() -> Arc<FieldList> {
     FIELDS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
-/// Leaves `fields` to a later call, or frees it.
+/// Leaves `fields` to a later call if nobody else has them, or frees them.
 #[inline]
-pub fn give_fields(mut fields: Box<FieldList>) {
-    if fields.capacity_bytes() > FIELDS_BYTES_MAX {
-        return;
+pub fn give_fields(mut fields: Arc<FieldList>) {
+    match Arc::get_mut(&mut fields) {
+        Some(list) if list.capacity_bytes() <= FIELDS_BYTES_MAX => list.clear(),
+        _ => return,
     }
-    fields.clear();
     let _ = FIELDS.try_with(|pool| {
         let mut pool = pool.borrow_mut();
         if pool.len() < FIELDS_MAX {
@@ -178,17 +178,23 @@ mod tests {
 
     #[test]
     fn a_field_list_goes_round() {
-        let mut fields = take_fields();
-        fields.push(b"x-a", b"1");
+        let list_of = |value: &[u8]| {
+            let mut fields = take_fields();
+            Arc::get_mut(&mut fields).expect("nobody else has it").push(b"x-a", value);
+            fields
+        };
+        let fields = list_of(b"1");
         let address = &raw const *fields;
         let mut call = crate::CallParts::new("/a.B/C");
-        call.metadata = corelane_wire::grpc::Metadata::from_boxed(fields);
+        call.metadata = corelane_wire::grpc::Metadata::from_shared(fields);
         drop(call);
         let again = take_fields();
         assert_eq!((&raw const *again, again.len()), (address, 0));
-        let mut large = take_fields();
-        large.push(b"x-a", &[b'1'; FIELDS_BYTES_MAX + 1]);
-        give_fields(large);
+        give_fields(list_of(&[b'1'; FIELDS_BYTES_MAX + 1]));
+        assert_eq!(take_fields().capacity_bytes(), 0);
+        let shared = list_of(b"1");
+        give_fields(shared.clone());
+        assert_eq!(shared.get(b"x-a"), Some(&b"1"[..]), "what others have stays as it is");
         assert_eq!(take_fields().capacity_bytes(), 0);
     }
 

@@ -47,7 +47,7 @@ impl CallParts {
 impl Drop for CallParts {
     #[inline]
     fn drop(&mut self) {
-        if let Some(fields) = std::mem::take(&mut self.metadata).into_boxed() {
+        if let Some(fields) = std::mem::take(&mut self.metadata).into_shared() {
             pool::give_fields(fields);
         }
     }

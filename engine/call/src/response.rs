@@ -32,7 +32,7 @@ impl Drop for ReplyParts {
     #[inline]
     fn drop(&mut self) {
         for metadata in [&mut self.metadata, &mut self.trailers] {
-            if let Some(fields) = std::mem::take(metadata).into_boxed() {
+            if let Some(fields) = std::mem::take(metadata).into_shared() {
                 pool::give_fields(fields);
             }
         }

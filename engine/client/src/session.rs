@@ -92,7 +92,7 @@ struct Call {
     encoding: Encoding,
     begun: Begun,
     body: Body,
-    metadata: Option<Box<FieldList>>,
+    metadata: Option<Arc<FieldList>>,
     trailers: Metadata,
     end: Option<End>,
     /// The task that waits for the head or the end.
@@ -286,7 +286,7 @@ impl ClientSession {
             end,
             begun: call.begun,
             encoding: call.encoding,
-            metadata: call.metadata.take().map(Metadata::from_boxed).unwrap_or_default(),
+            metadata: call.metadata.take().map(Metadata::from_shared).unwrap_or_default(),
             trailers: std::mem::take(&mut call.trailers),
             message,
         };
@@ -311,7 +311,7 @@ impl ClientSession {
             (Begun::No, Some(_)) if succeeded => {}
             (Begun::No, Some(_)) => return self.poll_one(key, cx).map(Err),
         }
-        let metadata = call.metadata.take().map(Metadata::from_boxed).unwrap_or_default();
+        let metadata = call.metadata.take().map(Metadata::from_shared).unwrap_or_default();
         Poll::Ready(Ok((call.encoding, metadata)))
     }
 
@@ -383,9 +383,7 @@ impl ClientSession {
         call.encoding = head.encoding;
         call.begun = Begun::Yes;
         if head.metadata == Presence::Yes {
-            let mut fields = take_fields();
-            io.wire.take_fields(&mut fields);
-            call.metadata = Some(fields);
+            call.metadata = Some(io.wire.take_fields(take_fields));
         }
         if matches!(call.body, Body::Many { .. })
             && let Some(waker) = call.waker.take()

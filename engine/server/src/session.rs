@@ -3,20 +3,20 @@
 //! Does not: own the socket or the protocol, which it is lent for each event; read a clock. Invariant: an exchange lives
 //! from its stream's head to its end or reset, and a pending call is either in its method's homes or being polled.
 //!
-//! The number of an exchange is the tag of its stream. Wakers and timers go by one more, since 0 is the sweep's: one
-//! timer for all calls of the connection whose request is not complete. Calls that are answered at once, nearly all,
-//! never set a timer of their own.
+//! The number of an exchange is its stream's. Wakers and timers go by one more, since 0 is the sweep's: one timer for all calls
+//! of the connection whose request is not complete. Calls that are answered at once, nearly all, never set a timer of their own.
 //!
-//! This file takes requests in; `session/running.rs` runs calls, `session/ending.rs` ends them.
+//! This file takes requests in; `session/running.rs` runs calls, `session/ending.rs` ends them, `session/places.rs` is where
+//! they stay.
 
 mod ending;
+mod places;
 mod running;
 
 use std::rc::Rc;
 use std::task::Waker;
 
 use corelane_call::{GatherError, Gathered, Inbound, Metadata, Peer, give_buffer, take_buffer};
-use corelane_memory::Slab;
 use corelane_observe::Limit;
 use corelane_runtime::{CloseReason, Io, Session};
 use corelane_wire::Instant;
@@ -29,6 +29,8 @@ use crate::head::{Head, Heads, Refused};
 use crate::refusal::{DISCARDED_MAX, Refusal};
 use crate::reply::{self, ReplyState};
 use crate::worker::Worker;
+
+use places::Places;
 
 /// The slot of the timer for calls whose request is not complete.
 const SWEEP: u32 = 0;
@@ -43,7 +45,7 @@ fn slot(index: u32) -> u32 {
 pub(crate) struct ServerSession {
     worker: Rc<Worker>,
     peer: Rc<Peer>,
-    exchanges: Slab<Exchange>,
+    places: Places,
     heads: Heads,
     /// When the sweep's timer goes off.
     sweep_at: Option<Instant>,
@@ -53,11 +55,10 @@ pub(crate) struct ServerSession {
 
 impl ServerSession {
     pub(crate) fn new(worker: Rc<Worker>, peer: Rc<Peer>) -> ServerSession {
-        // The protocol limits streams; this bounds nothing further.
         ServerSession {
             worker,
             peer,
-            exchanges: Slab::new(u32::MAX - 1),
+            places: Places::default(),
             heads: Heads::default(),
             sweep_at: None,
             now: Instant::default(),
@@ -70,12 +71,12 @@ impl Session for ServerSession {
     fn event(&mut self, io: &mut Io<'_>, event: &Event<'_>) {
         self.now = io.now;
         match *event {
-            Event::Data { key, tag, payload, end_stream } => self.data(io, key, tag, payload, end_stream),
+            Event::Data { key, payload, end_stream, .. } => self.data(io, key, payload, end_stream),
             Event::Headers { key, end_stream, too_large, .. } => self.request(io, key, end_stream, too_large),
-            Event::Trailers { key, tag, .. } => self.data(io, key, tag, &[], true),
-            Event::Reset { key, tag, .. } => {
-                if self.find(key, tag).is_some() {
-                    self.cancel(io, tag);
+            Event::Trailers { key, .. } => self.data(io, key, &[], true),
+            Event::Reset { key, .. } => {
+                if self.places.find(key).is_some() {
+                    self.cancel(io, key.index());
                 }
             }
             Event::Informational { .. } | Event::Settings | Event::Goaway { .. } | Event::Pong { .. } => {}
@@ -104,7 +105,7 @@ impl Session for ServerSession {
     }
 
     fn quiet(&mut self) {
-        self.exchanges.shrink_if_empty();
+        self.places.shrink_if_empty();
         self.heads = Heads::default();
     }
 
@@ -135,7 +136,7 @@ impl ServerSession {
             Ok(head) => self.begin(io, key, &head, end_stream),
             Err(Refused::Http(refusal)) if end_stream => refusal.send(io.wire, key),
             Err(Refused::Http(refusal)) => {
-                self.insert(io, key, Exchange::Refused { key, refusal });
+                self.places.put(Exchange::Refused { key, refusal });
             }
             Err(Refused::Grpc(status)) => reply::refuse(io.wire, key, &status, None),
             Err(Refused::Encoding(status, accepted)) => {
@@ -158,9 +159,8 @@ impl ServerSession {
         };
         worker.counters.call_started();
         let requests = worker.entry(head.method).method.requests();
-        // The fields stay in one place, and an empty list from an earlier call takes theirs.
-        let mut fields = corelane_call::take_fields();
-        io.wire.take_fields(&mut fields);
+        // The fields stay in one place: the call shares a known head's, and has others in a list from an earlier call.
+        let fields = io.wire.take_fields(corelane_call::take_fields);
         let call = Call {
             key,
             method: head.method,
@@ -169,12 +169,12 @@ impl ServerSession {
             reply: ReplyState::new(head.accept),
             started: io.now,
             deadline,
-            metadata: Metadata::from_boxed(fields),
+            metadata: Metadata::from_shared(fields),
             timer: Timer::Unset,
             passed: Passed::No,
             _permit: permit,
         };
-        let index = self.insert(io, key, Exchange::Call(call));
+        let index = self.places.put(Exchange::Call(call));
         if deadline.is_some_and(|deadline| deadline <= io.now) {
             return self.expire(io, index);
         }
@@ -191,47 +191,26 @@ impl ServerSession {
         }
     }
 
-    fn insert(&mut self, io: &mut Io<'_>, key: StreamKey, exchange: Exchange) -> u32 {
-        let slot = self.exchanges.insert(exchange);
-        let index = slot.ok().expect("the protocol limits streams far below 2^32").index();
-        if let Some(mut stream) = io.wire.stream(key) {
-            stream.set_tag(index);
-        }
-        index
-    }
-
-    /// The exchange of this stream. A tag may be late and name a successor, which the key tells.
-    #[inline]
-    fn find(&mut self, key: StreamKey, tag: u32) -> Option<&mut Exchange> {
-        let (_, exchange) = self.exchanges.at_mut(tag)?;
-        (exchange.key() == key).then_some(exchange)
-    }
-
-    #[inline]
-    fn call(&mut self, index: u32) -> Option<&mut Call> {
-        match self.exchanges.at_mut(index)?.1 {
-            Exchange::Call(call) => Some(call),
-            Exchange::Refused { .. } => None,
-        }
-    }
-
-    #[inline]
-    fn remove(&mut self, index: u32) -> Option<Exchange> {
-        let (key, _) = self.exchanges.at(index)?;
-        self.exchanges.remove(key)
-    }
-
     /// A piece of a request.
     #[inline]
-    fn data(&mut self, io: &mut Io<'_>, key: StreamKey, tag: u32, payload: &[u8], end_stream: bool) {
-        let ServerSession { worker, exchanges, .. } = self;
-        let call = match exchanges.at_mut(tag) {
-            Some((_, Exchange::Call(call))) if call.key == key => call,
-            Some((_, Exchange::Refused { key: known, .. })) if *known == key => {
-                return self.discard(io, tag, payload.len(), end_stream);
-            }
-            _ => return,
+    fn data(&mut self, io: &mut Io<'_>, key: StreamKey, payload: &[u8], end_stream: bool) {
+        let index = key.index();
+        let ServerSession { worker, peer, places, .. } = self;
+        let call = match places.find(key) {
+            Some(Exchange::Call(call)) => call,
+            Some(Exchange::Refused { .. }) => return self.discard(io, index, payload.len(), end_stream),
+            None => return,
         };
+        if let State::Gathering(pieces) = &call.state {
+            let size_max = worker.entry(call.method).options.decoding_size_max;
+            return match whole(payload, size_max).filter(|_| end_stream && pieces.is_none()) {
+                Some(message) => {
+                    let step = running::start(worker, peer, io, index, call, Body::Message(message));
+                    self.go_on(io, index, step);
+                }
+                None => self.gather(io, index, payload, end_stream),
+            };
+        }
         if let Some(inbound) = call.state.inbound() {
             // Straight away: whoever reads a handler's requests has no way back to this connection.
             inbound.push(payload, Waker::wake_by_ref);
@@ -239,21 +218,14 @@ impl ServerSession {
                 inbound.end(Waker::wake_by_ref);
             }
             // The reader was woken and is polled after the events of this turn; what nobody will read is credited now.
-            return reply::credit(io.wire, key, inbound.take_credit());
-        }
-        if let State::Gathering(pieces) = &call.state {
-            let size_max = worker.entry(call.method).options.decoding_size_max;
-            match whole(payload, size_max).filter(|_| end_stream && pieces.is_none()) {
-                Some(message) => self.start(io, tag, Body::Message(message)),
-                None => self.gather(io, tag, payload, end_stream),
-            }
+            reply::credit(io.wire, key, inbound.take_credit());
         }
     }
 
     /// A piece of a request that takes one message and does not come as one piece.
     fn gather(&mut self, io: &mut Io<'_>, index: u32, payload: &[u8], end_stream: bool) {
         let worker = self.worker.clone();
-        let Some(call) = self.call(index) else { return };
+        let Some(call) = self.places.call(index) else { return };
         let size_max = worker.entry(call.method).options.decoding_size_max;
         let State::Gathering(pieces) = &mut call.state else { return };
         let gathered = pieces.get_or_insert_with(|| Gathered::new(take_buffer()));
@@ -279,14 +251,14 @@ impl ServerSession {
 
     /// A piece of a request that was refused.
     fn discard(&mut self, io: &mut Io<'_>, index: u32, len: usize, end_stream: bool) {
-        let Some((_, Exchange::Refused { key, refusal })) = self.exchanges.at_mut(index) else { return };
+        let Some(Exchange::Refused { key, refusal }) = self.places.at(index) else { return };
         let key = *key;
         refusal.discarded += len;
         if !end_stream && refusal.discarded <= DISCARDED_MAX {
             let len = u32::try_from(len).expect("a frame is far smaller");
             return reply::credit(io.wire, key, len);
         }
-        if let Some(Exchange::Refused { refusal, .. }) = self.remove(index) {
+        if let Some(Exchange::Refused { refusal, .. }) = self.places.take(index) {
             refusal.send(io.wire, key);
         }
     }

@@ -1,6 +1,7 @@
 //! What is known of a call before its first attempt: its method's settings, its deadline, its head, its limits.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_call::compression::Compression;
@@ -142,7 +143,8 @@ impl Plan {
         if self.deadline == Instant::MAX && self.metadata.is_empty() && previous.is_none() {
             return with(&self.head, None);
         }
-        let mut fields = corelane_call::take_fields();
+        let mut list = corelane_call::take_fields();
+        let fields = Arc::make_mut(&mut list);
         if self.deadline < Instant::MAX {
             let mut value = [0; 16];
             let left = self.deadline.since(now).max(Duration::from_nanos(1));
@@ -152,9 +154,9 @@ impl Plan {
         if let Some(previous) = previous {
             fields.push(PREVIOUS_ATTEMPTS_NAME.as_bytes(), previous.as_bytes());
         }
-        self.metadata.append_to(&mut fields);
-        let result = with(&self.head, Some(&fields));
-        corelane_call::give_fields(fields);
+        self.metadata.append_to(fields);
+        let result = with(&self.head, Some(fields));
+        corelane_call::give_fields(list);
         result
     }
 

@@ -1,6 +1,6 @@
 //! How calls end: answered, expired, or given up by the client.
 
-use corelane_call::{Code, Metadata, Status, give_buffer};
+use corelane_call::{Code, Metadata, Peer, Status, give_buffer};
 use corelane_runtime::Io;
 use corelane_wire::Instant;
 
@@ -9,40 +9,27 @@ use crate::call::{Call, Exchange, Held, State, Timer};
 use crate::dispatch::guard;
 use crate::intercept;
 use crate::reply;
+use crate::worker::Worker;
 
 impl ServerSession {
     /// The last word of a call whose handler is done, or never began.
     #[inline]
     pub(super) fn end(&mut self, io: &mut Io<'_>, index: u32, ending: Result<Metadata, Status>) {
-        let Some(Exchange::Call(call)) = self.remove(index) else { return };
+        let ServerSession { worker, peer, places, .. } = self;
+        let Some(call) = places.call(index) else { return };
         if call.timer == Timer::Set {
             io.clear_timer(slot(index));
         }
-        let ending = self.conclude(&call, io.now, ending);
-        reply::end(io.wire, call.key, &call.reply, &self.worker, ending);
-        io.profile_call(call.started, || self.worker.entry(call.method).method.kind());
-        self.retire(call);
-    }
-
-    /// Tells the interceptors and the counters how a call has ended.
-    #[inline]
-    fn conclude(
-        &self,
-        call: &Call,
-        now: Instant,
-        ending: Result<Metadata, Status>,
-    ) -> Result<Metadata, Status> {
-        let entry = self.worker.entry(call.method);
-        let ending = intercept::after(call, entry, &self.worker, &self.peer, now, ending);
-        let code = ending.as_ref().err().map_or(Code::Ok, Status::code);
-        let nanos = u64::try_from(now.since(call.started).as_nanos()).unwrap_or(u64::MAX);
-        self.worker.counters.call_ended(code as u32, nanos);
-        ending
+        let ending = conclude(worker, peer, call, io.now, ending);
+        reply::end(io.wire, call.key, &call.reply, worker, ending);
+        io.profile_call(call.started, || worker.entry(call.method).method.kind());
+        retire(&mut call.state);
+        places.free(index);
     }
 
     /// A call's deadline has passed.
     pub(super) fn expire(&mut self, io: &mut Io<'_>, index: u32) {
-        let Some(call) = self.call(index) else { return };
+        let Some(call) = self.places.call(index) else { return };
         if call.deadline.is_none_or(|deadline| deadline > io.now) {
             return;
         }
@@ -55,7 +42,7 @@ impl ServerSession {
 
     /// The client has gone away from a call.
     pub(super) fn cancel(&mut self, io: &mut Io<'_>, index: u32) {
-        let Some(exchange) = self.remove(index) else { return };
+        let Some(exchange) = self.places.take(index) else { return };
         if let Exchange::Call(Call { timer: Timer::Set, .. }) = &exchange {
             io.clear_timer(slot(index));
         }
@@ -64,11 +51,8 @@ impl ServerSession {
 
     /// The connection is over, and all of its calls are.
     pub(super) fn abandon(&mut self) {
-        let keys: Vec<_> = self.exchanges.keys().collect();
-        for key in keys {
-            if let Some(exchange) = self.exchanges.remove(key) {
-                self.drop_exchange(exchange, self.now);
-            }
+        for exchange in self.places.take_all() {
+            self.drop_exchange(exchange, self.now);
         }
     }
 
@@ -78,8 +62,8 @@ impl ServerSession {
         self.drop_state(call.state.take(), call.method);
         self.worker.counters.calls_cancelled.increment();
         let ending = Err(Status::cancelled("the client has gone away"));
-        drop(self.conclude(&call, now, ending));
-        self.retire(call);
+        drop(conclude(&self.worker, &self.peer, &call, now, ending));
+        retire(&mut call.state);
     }
 
     /// Drops whatever runs for a call.
@@ -92,17 +76,6 @@ impl ServerSession {
         };
         if let Err(panic) = dropped {
             self.worker.panicked(entry.path, &panic);
-        }
-    }
-
-    /// Keeps what the next call can use.
-    #[inline]
-    fn retire(&self, call: Call) {
-        match call.state {
-            State::Gathering(Some(gathered)) | State::Intercepted { body: Held::Message(gathered), .. } => {
-                give_buffer(gathered.into_storage());
-            }
-            _ => {}
         }
     }
 
@@ -121,13 +94,10 @@ impl ServerSession {
         self.sweep_at = None;
         let mut expired = Vec::new();
         let mut next: Option<Instant> = None;
-        for (key, exchange) in self.exchanges.iter() {
-            let Exchange::Call(Call { state: State::Gathering(_), deadline: Some(deadline), .. }) = exchange
-            else {
-                continue;
-            };
+        for (index, call) in self.places.calls() {
+            let Call { state: State::Gathering(_), deadline: Some(deadline), .. } = call else { continue };
             if *deadline <= io.now {
-                expired.push(key.index());
+                expired.push(index);
             } else if next.is_none_or(|next| *deadline < next) {
                 next = Some(*deadline);
             }
@@ -136,5 +106,33 @@ impl ServerSession {
             self.expire(io, index);
         }
         self.watch(io, next);
+    }
+}
+
+/// Tells the interceptors and the counters how a call has ended.
+#[inline]
+fn conclude(
+    worker: &Worker,
+    peer: &Peer,
+    call: &Call,
+    now: Instant,
+    ending: Result<Metadata, Status>,
+) -> Result<Metadata, Status> {
+    let entry = worker.entry(call.method);
+    let ending = intercept::after(call, entry, worker, peer, now, ending);
+    let code = ending.as_ref().err().map_or(Code::Ok, Status::code);
+    let nanos = u64::try_from(now.since(call.started).as_nanos()).unwrap_or(u64::MAX);
+    worker.counters.call_ended(code as u32, nanos);
+    ending
+}
+
+/// Keeps what the next call can use.
+#[inline]
+fn retire(state: &mut State) {
+    match state {
+        State::Gathering(Some(gathered)) | State::Intercepted { body: Held::Message(gathered), .. } => {
+            give_buffer(std::mem::take(gathered).into_storage());
+        }
+        _ => {}
     }
 }

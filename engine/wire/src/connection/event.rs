@@ -8,6 +8,16 @@ use crate::frame::{ErrorCode, StreamId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamKey(pub(super) Key);
 
+impl StreamKey {
+    /// The stream's number: small, and no two streams have the same one at a time. A stream that it was given to before has
+    /// ended, and [`Event::Reset`] has said so unless both sides had closed it.
+    #[inline]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0.index()
+    }
+}
+
 /// The tag of a stream whose owner has set none.
 pub const TAG_NONE: u32 = u32::MAX;
 

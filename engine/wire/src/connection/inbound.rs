@@ -2,6 +2,7 @@
 //!
 //! Does not change streams; [`super::Connection`] routes what is found here to them.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Counters;
@@ -234,12 +235,19 @@ impl Inbound {
         }
     }
 
-    /// Puts the fields of the last block in place of those in `list`.
-    pub(super) fn take_fields(&mut self, list: &mut FieldList) {
-        match self.known {
-            Some(block) => list.copy_from(self.decoder.known_fields(block)),
-            None => core::mem::swap(&mut self.decoded, list),
+    /// The fields of the last block: those of a known one are shared where they may be, and others go to the list that is `vacant`.
+    #[inline]
+    pub(super) fn take_fields(&mut self, vacant: impl FnOnce() -> Arc<FieldList>) -> Arc<FieldList> {
+        if let Some(shared) = self.known.and_then(|block| self.decoder.shared_fields(block)) {
+            return shared;
         }
+        let mut list = vacant();
+        let own = Arc::make_mut(&mut list);
+        match self.known {
+            Some(block) => own.copy_from(self.decoder.known_fields(block)),
+            None => core::mem::swap(&mut self.decoded, own),
+        }
+        list
     }
 
     /// Our SETTINGS were acknowledged: the peer's encoder obeys them from now on.

@@ -176,11 +176,12 @@ impl Connection {
         self.inbound.fields()
     }
 
-    /// Puts the fields of the last event in place of those in `list`, whose storage may be used for the next ones. What
+    /// The fields of the last event, to keep. Those of a block that has come before are shared with all who have asked (but one whose timeout differs each time); others are
+    /// put in the list that `vacant` gives, which nobody else should have, and its storage may be used for the next ones. What
     /// [`fields`](Self::fields) are afterwards is not said.
     #[inline]
-    pub fn take_fields(&mut self, list: &mut FieldList) {
-        self.inbound.take_fields(list);
+    pub fn take_fields(&mut self, vacant: impl FnOnce() -> Arc<FieldList>) -> Arc<FieldList> {
+        self.inbound.take_fields(vacant)
     }
 
     /// The header block that [`fields`](Self::fields) are of, if it is one that has come before: whoever has found something out

@@ -58,6 +58,7 @@ impl<'a> Headers<'a> {
 /// # Panics
 ///
 /// If `max_frame` is one that no peer can have set.
+#[inline]
 pub fn write_headers(
     out: &mut Vec<u8>,
     stream: StreamId,

@@ -3,8 +3,8 @@
 //! It is the header list itself, as HPACK made it: nothing is copied from one map to another. Names that belong to HTTP/2 or
 //! to gRPC are hidden and cannot be set. Does not: compress, or know which fields a request must have.
 
-use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -32,7 +32,7 @@ const BINARY_SUFFIX: &[u8] = b"-bin";
 /// # Ok::<(), corelane_wire::grpc::InvalidMetadata>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Metadata(Option<Box<FieldList>>);
+pub struct Metadata(Option<Arc<FieldList>>);
 
 /// One value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,36 +100,41 @@ impl Metadata {
     #[must_use]
     pub fn from_fields(fields: FieldList) -> Metadata {
         let any = fields.iter().any(|field| is_visible(&field));
-        Metadata(any.then(|| Box::new(fields)))
+        Metadata(any.then(|| Arc::new(fields)))
     }
 
     /// Copies what is not hidden out of a header list, which stays where it is; nothing is allocated if all of it is hidden.
     #[must_use]
     pub fn copy_of(fields: &FieldList) -> Metadata {
         let mut copy = Metadata::new();
-        fields.iter().filter(is_visible).for_each(|field| push_field(copy.0.get_or_insert_default(), field));
+        fields.iter().filter(is_visible).for_each(|field| push_field(copy.list(), field));
         copy
     }
 
     /// The list with the hidden fields, to be used again.
     #[must_use]
     pub fn into_fields(self) -> FieldList {
-        self.0.map_or_else(FieldList::new, |fields| *fields)
+        self.0.map_or_else(FieldList::new, Arc::unwrap_or_clone)
     }
 
-    /// Takes a header list over with its box, even if all of it is hidden: [`Metadata::into_boxed`] gives both back, so that
-    /// who reads many heads allocates for none of them.
+    /// Takes a header list over that others may have too, even if all of it is hidden: [`Metadata::into_shared`] gives it back, so
+    /// that who reads many heads allocates for none of them. A change is made to a copy, as long as others have the list.
     #[inline]
     #[must_use]
-    pub const fn from_boxed(fields: Box<FieldList>) -> Metadata {
+    pub const fn from_shared(fields: Arc<FieldList>) -> Metadata {
         Metadata(Some(fields))
     }
 
-    /// The list with the hidden fields in its box, to be used again.
+    /// The list with the hidden fields, to be used again once nobody else has it.
     #[inline]
     #[must_use]
-    pub fn into_boxed(self) -> Option<Box<FieldList>> {
+    pub fn into_shared(self) -> Option<Arc<FieldList>> {
         self.0
+    }
+
+    /// The list, to change it.
+    fn list(&mut self) -> &mut FieldList {
+        Arc::make_mut(self.0.get_or_insert_default())
     }
 
     fn visible(&self) -> impl DoubleEndedIterator<Item = Field<'_>> {
@@ -197,7 +202,7 @@ impl Metadata {
     }
 
     fn push(&mut self, name: &str, value: &[u8]) {
-        self.0.get_or_insert_default().push(name.as_bytes(), value);
+        self.list().push(name.as_bytes(), value);
     }
 
     /// The first value of a name, if it is text.
@@ -247,6 +252,7 @@ impl Metadata {
         let found = self.contains(name);
         match &mut self.0 {
             Some(fields) if found => {
+                let fields = Arc::make_mut(fields);
                 let before = fields.len();
                 fields
                     .retain(|field| !is_visible(&field) || !field.name.eq_ignore_ascii_case(name.as_bytes()));
@@ -283,7 +289,7 @@ impl Metadata {
     /// Adds all values of another one.
     pub fn merge(&mut self, other: &Metadata) {
         if !other.is_empty() {
-            other.append_to(self.0.get_or_insert_default());
+            other.append_to(self.list());
         }
     }
 }
@@ -372,13 +378,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_box_comes_back_with_its_storage() {
-        let mut fields = Box::new(FieldList::new());
-        fields.push(b"te", b"trailers");
-        let metadata = Metadata::from_boxed(fields);
+    fn a_list_comes_back_with_what_is_hidden() {
+        let fields = Arc::new(FieldList::from_iter([("te", "trailers")]));
+        let metadata = Metadata::from_shared(fields.clone());
         assert!(metadata.is_empty(), "what is hidden does not count");
-        assert_eq!(metadata.into_boxed().map(|fields| fields.len()), Some(1));
-        assert_eq!(Metadata::new().into_boxed(), None);
+        assert!(metadata.into_shared().is_some_and(|shared| Arc::ptr_eq(&shared, &fields)));
+        assert_eq!(Metadata::new().into_shared(), None);
+    }
+
+    #[test]
+    fn a_change_leaves_a_shared_list_as_it_is() {
+        let fields = Arc::new(FieldList::from_iter([("te", "trailers"), ("x-a", "1")]));
+        let [mut more, mut less] = [(); 2].map(|()| Metadata::from_shared(fields.clone()));
+        more.append("x-a", "2").unwrap();
+        assert_eq!(less.remove("x-a"), 1);
+        assert_eq!((more.len(), less.len()), (2, 0));
+        assert_eq!((fields.len(), fields.get(b"x-a")), (2, Some(&b"1"[..])));
     }
 
     #[test]

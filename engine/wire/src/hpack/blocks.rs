@@ -9,6 +9,7 @@
 //!
 //! Invariant: what is kept was decoded whole and within the limits, and put nothing but a timeout into the table.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use core::num::NonZeroU32;
@@ -101,7 +102,8 @@ pub(super) struct Blocks {
 #[derive(Debug)]
 struct Block {
     raw: Vec<u8>,
-    fields: FieldList,
+    /// Metadata may share those of a block without a timeout.
+    fields: Arc<FieldList>,
     number: NonZeroU32,
     /// The table before the block.
     before: TableState,
@@ -174,7 +176,7 @@ impl Blocks {
                 return None;
             }
             if let Difference::Timeout(replaced) = difference {
-                replaced.apply(&mut block.fields, table);
+                replaced.apply(Arc::make_mut(&mut block.fields), table);
             }
             return Some(KnownBlock { place, number: block.number });
         }
@@ -185,6 +187,13 @@ impl Blocks {
     #[inline]
     pub(super) fn fields(&self, block: KnownBlock) -> &FieldList {
         &self.kept[usize::from(block.place)].fields
+    }
+
+    /// The same, to be shared, unless the next block of the kind changes them.
+    #[inline]
+    pub(super) fn shared_fields(&self, block: KnownBlock) -> Option<Arc<FieldList>> {
+        let block = &self.kept[usize::from(block.place)];
+        (block.equal_for != NO_TABLE).then(|| block.fields.clone())
     }
 
     /// Keeps what `raw` was decoded to, with the table from `before` to `after`; [`find`](Self::find) has not found it just then.
@@ -207,7 +216,7 @@ impl Blocks {
         }
         let Some(number) = self.next_number() else { return };
         if place == self.kept.len() {
-            let (raw, fields) = (raw.to_vec(), fields.clone());
+            let (raw, fields) = (raw.to_vec(), Arc::new(fields.clone()));
             return self.kept.push(Block { raw, fields, number, before, equal_for, shape });
         }
         let block = &mut self.kept[place];
@@ -215,7 +224,11 @@ impl Blocks {
         (block.equal_for, block.shape) = (equal_for, shape);
         block.raw.clear();
         block.raw.extend_from_slice(raw);
-        block.fields.copy_from(fields);
+        match Arc::get_mut(&mut block.fields) {
+            Some(own) => own.copy_from(fields),
+            // A call still has the ones before.
+            None => block.fields = Arc::new(fields.clone()),
+        }
     }
 
     /// Where another block may be kept: where none is, or one that means nothing any more; or now and then in place of another.

@@ -15,6 +15,7 @@ use super::prefixes::{Admission, Prefixes};
 use super::{TABLE_SIZE_DEFAULT, huffman, integer};
 use crate::field::{Entry, FieldList, Marks, Name};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -208,6 +209,12 @@ impl Decoder {
     #[inline]
     pub(crate) fn known_fields(&self, block: KnownBlock) -> &FieldList {
         self.blocks.fields(block)
+    }
+
+    /// The same to be shared, where they stay as they are.
+    #[inline]
+    pub(crate) fn shared_fields(&self, block: KnownBlock) -> Option<Arc<FieldList>> {
+        self.blocks.shared_fields(block)
     }
 
     /// As [`decode`](Self::decode), for a block that is not known.
