@@ -3,8 +3,8 @@
 //! Heads and trailers that say nothing unusual are made once for each service and copied from there; HPACK makes one
 //! octet of each of their fields.
 //!
-//! Does not: poll anything or know what a message is. Invariant: nothing that user code does while it is encoded (an error,
-//! a panic) leaves half a message in the output.
+//! Does not: know what a message is, or where the next one comes from. Invariant: nothing that user code does while it is polled or
+//! encoded (an error, a panic) leaves half a message in the output.
 
 use std::task::Poll;
 
@@ -123,8 +123,8 @@ impl<'a> Reply<'a> {
         encoded
     }
 
-    /// Encodes the messages that `next` has, in place and into one frame, until one of `turns` is left, the frame is full or `next` has no
-    /// more.
+    /// Encodes the messages that `next` has, in place and into one frame: until `turns` are used up, one for each, or the frame is full, or
+    /// `next` has no more.
     pub(crate) fn messages<C: Codec>(
         &mut self,
         codec: &C,
