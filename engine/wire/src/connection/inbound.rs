@@ -206,7 +206,8 @@ impl Inbound {
     }
 
     /// Decodes a whole header block.
-    #[inline]
+    // Always: left to itself, the compiler makes a function of it for the sake of blocks that span frames.
+    #[inline(always)]
     pub(super) fn decode(
         &mut self,
         stream: StreamId,
@@ -214,9 +215,19 @@ impl Inbound {
         block: &[u8],
     ) -> Result<Block, ConnectionError> {
         self.known = self.decoder.known(block, self.limits);
-        if self.known.is_some() {
-            return Ok(Block { stream, end_stream, too_large: false });
+        match self.known {
+            Some(_) => Ok(Block { stream, end_stream, too_large: false }),
+            None => self.decode_anew(stream, end_stream, block),
         }
+    }
+
+    /// Decodes a header block that is not known.
+    fn decode_anew(
+        &mut self,
+        stream: StreamId,
+        end_stream: bool,
+        block: &[u8],
+    ) -> Result<Block, ConnectionError> {
         self.decoded.clear();
         match self.decoder.decode_anew(block, self.limits, &mut self.decoded) {
             Ok(outcome) => Ok(Block { stream, end_stream, too_large: outcome == Outcome::TooLarge }),

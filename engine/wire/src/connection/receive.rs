@@ -134,7 +134,7 @@ impl Connection {
         let over = |_| Fault::Stream(data.stream, ErrorCode::FLOW_CONTROL_ERROR);
         slot.recv_window.receive(data.flow_len).map_err(over)?;
         body_arrives(slot, data.payload.len(), data.end_stream)?;
-        let tag = slot.tag;
+        let (tag, is_closed) = (slot.tag, slot.is_closed());
         // Padding is consumed on arrival; the owner credits the payload, perhaps long before.
         let padding = data.flow_len - data.payload.len() as u32;
         if padding > 0
@@ -142,7 +142,8 @@ impl Connection {
         {
             self.outbound.control(|out| frame::write_window_update(out, id, increment));
         }
-        if data.end_stream {
+        // Most requests end before they are answered: there is nothing to free yet.
+        if is_closed {
             self.recv_closed(key);
         }
         Ok(Some(Event::Data { key, tag, payload: data.payload, end_stream: data.end_stream }))

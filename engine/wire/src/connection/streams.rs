@@ -174,6 +174,7 @@ impl Slot {
         }
     }
 
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.recv == RecvState::Closed && self.send == SendState::Closed
     }
