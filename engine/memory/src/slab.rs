@@ -105,20 +105,23 @@ pub struct Slab<T> {
     /// What the next insertion gets.
     generation: NonZeroU32,
     max: u32,
+    /// For how many entries there is memory, at most `max`: one look tells that an insertion needs no more thought.
+    room: usize,
 }
 
 impl<T> Slab<T> {
     /// An empty slab for at most `max` entries; memory is taken as they come.
     #[must_use]
     pub const fn new(max: u32) -> Slab<T> {
-        Slab { entries: slab::Slab::new(), generation: NonZeroU32::MIN, max }
+        Slab { entries: slab::Slab::new(), generation: NonZeroU32::MIN, max, room: 0 }
     }
 
     /// An empty slab for at most `max` entries, with the memory for `capacity` of them (at most `max`) taken now.
     #[must_use]
     pub fn with_capacity(max: u32, capacity: u32) -> Slab<T> {
         let capacity = usize::try_from(capacity.min(max)).unwrap_or(usize::MAX);
-        Slab { entries: slab::Slab::with_capacity(capacity), generation: NonZeroU32::MIN, max }
+        let entries = slab::Slab::with_capacity(capacity);
+        Slab { entries, generation: NonZeroU32::MIN, max, room: capacity }
     }
 
     /// Puts `value` in.
@@ -126,22 +129,24 @@ impl<T> Slab<T> {
     /// # Errors
     /// Gives `value` back when the slab already holds its maximum.
     pub fn insert(&mut self, value: T) -> Result<Key, T> {
-        let Some(key) = self.vacant_key() else { return Err(value) };
-        if self.entries.len() == self.entries.capacity() {
-            self.grow();
+        if self.entries.len() >= self.room && !self.grow() {
+            return Err(value);
         }
-        self.entries.insert(Entry { generation: self.generation, value });
+        let generation = self.generation;
+        let index = self.entries.insert(Entry { generation, value });
         // 0 is left out, so that a zeroed key or `user_data` never names an entry.
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        Ok(key)
+        Ok(Key { index: narrow(index), generation: generation.get() })
     }
 
-    /// Makes room in a full slab for a quarter more, but for no more than its maximum.
+    /// Makes room in a full slab for a quarter more, but for no more than its maximum; says whether there is any.
     #[cold]
-    fn grow(&mut self) {
+    fn grow(&mut self) -> bool {
         let len = self.entries.len();
         let more = (len / 4).max(GROWTH_MIN).min(wide(self.max).saturating_sub(len));
         self.entries.reserve_exact(more);
+        self.room = len + more;
+        more > 0
     }
 
     /// Gives the storage back if no entry is left. Keys that were given out stay dead, since generations go on.
@@ -160,6 +165,7 @@ impl<T> Slab<T> {
     pub fn shrink_if_empty(&mut self) {
         if self.entries.is_empty() {
             self.entries = slab::Slab::new();
+            self.room = 0;
         }
     }
 
