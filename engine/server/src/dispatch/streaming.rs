@@ -35,13 +35,13 @@ pub(crate) struct Running<Fut, S> {
     /// `None` from when it has returned the stream: that may go on for long.
     handler: Option<Home<Fut>>,
     stream: Home<S>,
-    /// What the handler said besides: trailers, and which messages are compressed.
-    parts: ReplyParts,
+    /// What the handler said besides: trailers, and which messages are compressed. Most say nothing.
+    parts: Option<Box<ReplyParts>>,
 }
 
 impl<Fut, S> Reuse for Running<Fut, S> {
     fn vacant() -> Self {
-        Running { handler: None, stream: Home::vacant(), parts: ReplyParts::default() }
+        Running { handler: None, stream: Home::vacant(), parts: None }
     }
 
     fn is_vacant(&self) -> bool {
@@ -49,7 +49,7 @@ impl<Fut, S> Reuse for Running<Fut, S> {
     }
 
     fn vacate(&mut self) {
-        self.parts = ReplyParts::default();
+        self.parts = None;
         if let Some(handler) = &mut self.handler {
             handler.vacate();
         }
@@ -92,14 +92,17 @@ where
                 Err(status) => return Poll::Ready(Err(status)),
             };
             home.stream.set(Some(stream));
-            home.parts = parts;
             // At once, before the first message: clients wait for it.
-            if let Err(status) = reply.head(&home.parts) {
+            if let Err(status) = reply.head(&parts) {
                 return Poll::Ready(Err(status));
             }
+            home.parts = parts.outlive_head().then(|| Box::new(parts));
         }
         let Poll::Ready(result) = self.pump(home, cx, reply) else { return Poll::Pending };
-        Poll::Ready(result.map(|()| std::mem::take(&mut home.parts.trailers)))
+        let parts = home.parts.take();
+        Poll::Ready(
+            result.map(|()| parts.map(|mut parts| std::mem::take(&mut parts.trailers)).unwrap_or_default()),
+        )
     }
 }
 
@@ -115,6 +118,8 @@ where
         cx: &mut Context<'_>,
         reply: &mut Reply<'_>,
     ) -> Poll<Result<(), Status>> {
+        const NOTHING: &ReplyParts = &ReplyParts::new();
+        let parts = home.parts.as_deref().unwrap_or(NOTHING);
         for _ in 0..MESSAGES_PER_TURN {
             if reply.room() == 0 {
                 // `Session::writable` comes when there is room again.
@@ -124,9 +129,7 @@ where
             let sent = match stream.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Ready(Some(item)) => {
-                    item.and_then(|item| reply.message(&self.codec, &item, &home.parts))
-                }
+                Poll::Ready(Some(item)) => item.and_then(|item| reply.message(&self.codec, &item, parts)),
             };
             if let Err(status) = sent {
                 return Poll::Ready(Err(status));
