@@ -9,6 +9,8 @@ use std::cell::{Cell, RefCell};
 
 use corelane_wire::FieldList;
 
+use crate::CallParts;
+
 /// The largest buffer worth keeping: the default window of a stream, so a reader that keeps up never frees one.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How many are kept on each thread.
@@ -24,12 +26,16 @@ const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
 const FIELDS_BYTES_MAX: usize = 4 * 1024;
 /// How many are kept on each thread: one for each call that runs at once on a busy worker.
 const FIELDS_MAX: usize = 1024;
+/// How many boxes of a request's parts are kept on each thread, for the same reason.
+const PARTS_MAX: usize = 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static LARGE: RefCell<Large> = const { RefCell::new(Large { buffers: Vec::new(), bytes: 0 }) };
     #[allow(clippy::vec_box, reason = "the box itself goes round: metadata holds it")]
     static FIELDS: RefCell<Vec<Box<FieldList>>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::vec_box, reason = "the box itself goes round: a request holds it")]
+    static PARTS: RefCell<Vec<Box<CallParts>>> = const { RefCell::new(Vec::new()) };
     /// Whether anybody takes buffers on this thread.
     static TAKES: Cell<bool> = const { Cell::new(false) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -118,6 +124,23 @@ pub fn give_fields(mut fields: Box<FieldList>) {
     });
 }
 
+/// A box for a request's parts, with nothing in them.
+#[inline]
+pub(crate) fn take_parts() -> Box<CallParts> {
+    PARTS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// Leaves a box, whose parts are the default, to a later request, or frees it.
+#[inline]
+pub(crate) fn give_parts(parts: Box<CallParts>) {
+    let _ = PARTS.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < PARTS_MAX {
+            pool.push(parts);
+        }
+    });
+}
+
 /// Runs `work` with this thread's scratch buffer, empty. It is taken out for as long, so `work` may call this again.
 pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
@@ -190,6 +213,13 @@ mod tests {
         large.push(b"x-a", &[b'1'; FIELDS_BYTES_MAX + 1]);
         give_fields(large);
         assert_eq!(take_fields().capacity_bytes(), 0);
+    }
+
+    #[test]
+    fn keeps_a_bounded_number_of_boxes() {
+        let boxes: Vec<_> = (0..=PARTS_MAX).map(|_| take_parts()).collect();
+        boxes.into_iter().for_each(give_parts);
+        assert_eq!(PARTS.with(|pool| pool.borrow().len()), PARTS_MAX);
     }
 
     #[test]

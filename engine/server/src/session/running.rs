@@ -20,7 +20,7 @@ impl ServerSession {
         let ServerSession { worker, peer, exchanges, .. } = self;
         let Some((_, Exchange::Call(call))) = exchanges.at_mut(index) else { return };
         let entry = worker.entry(call.method);
-        let mut parts = CallParts::new(entry.path);
+        let mut parts = CallParts::boxed(entry.path);
         parts.metadata = std::mem::take(&mut call.metadata);
         parts.peer = Some(peer.clone());
         parts.deadline = call.deadline;
@@ -69,7 +69,7 @@ impl ServerSession {
 
     /// Calls the handler and polls it, at once.
     #[inline]
-    fn run(&mut self, io: &mut Io<'_>, index: u32, parts: CallParts, body: Body<'_>) {
+    fn run(&mut self, io: &mut Io<'_>, index: u32, parts: Box<CallParts>, body: Body<'_>) {
         let ServerSession { worker, exchanges, .. } = self;
         let Some((_, Exchange::Call(call))) = exchanges.at_mut(index) else { return };
         call.state = State::Polling;
