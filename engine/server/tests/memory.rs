@@ -181,6 +181,23 @@ fn an_idle_connection_gives_back_what_it_holds() {
     an_idle_connection_on(Backend::Uring);
 }
 
+#[test]
+fn what_a_large_message_leaves_is_given_back() {
+    let _turn = TURN.lock();
+    let server = start(Backend::Epoll, &Arc::default()).unwrap();
+    let lines = server.memory_per_worker().lines();
+    assert!(lines.contains(&("large message buffers", 32 << 20)), "{lines:?}");
+    let mut probe = connect(&server);
+    probe.unary("/test.Sums/Next", &[], &Note::new("", 1));
+    let before = live::bytes();
+    for _ in 0..2 {
+        probe.unary("/test.Sums/Next", &[], &Note::new(&"x".repeat(300_000), 1)).only::<Note>();
+    }
+    // The receive buffer of 64 KiB goes sooner or later, too.
+    println!("{} bytes after a large message", settle(&mut probe, before, 1, 16_384));
+    stop(server);
+}
+
 fn a_busy_connection_on(backend: Backend, method: &str, end: EndStream, bytes_max: isize) {
     let waiting = Arc::new(AtomicUsize::new(0));
     let Some(server) = start(backend, &waiting) else { return };
