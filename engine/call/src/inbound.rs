@@ -74,12 +74,16 @@ struct State {
     prepaid: usize,
     progress: Progress,
     reader: Reader,
-    trailers: Option<Metadata>,
+    /// Those that were set and not taken, if `has_trailers`: apart from each other they take half the room of an `Option`.
+    trailers: Metadata,
+    has_trailers: bool,
     /// Whether the last message taken had its compressed flag set.
     compressed: bool,
-    /// Messages taken that the session has not asked for yet.
-    messages_taken: u64,
+    /// Messages taken that the session has not asked for yet: it asks after each time the handler was polled.
+    messages_taken: u32,
 }
+
+const _: () = assert!(size_of::<Inbound>() <= 120, "each stream in flight has one");
 
 /// What comes after the bytes that are buffered.
 #[derive(Debug, Default)]
@@ -150,7 +154,8 @@ impl Inbound {
 
     /// Keeps the trailing metadata for [`Streaming::trailers`](crate::Streaming::trailers). Call it before the end.
     pub fn set_trailers(&self, trailers: Metadata) {
-        self.state.borrow_mut().trailers = Some(trailers);
+        let mut state = self.state.borrow_mut();
+        (state.trailers, state.has_trailers) = (trailers, true);
     }
 
     /// How many bytes the reader is done with since this was last asked: the session credits the window with them, after
@@ -166,7 +171,7 @@ impl Inbound {
     /// How many messages the reader took since this was last asked, for whoever counts them.
     #[must_use]
     pub fn take_messages(&self) -> u64 {
-        std::mem::take(&mut self.state.borrow_mut().messages_taken)
+        u64::from(std::mem::take(&mut self.state.borrow_mut().messages_taken))
     }
 
     /// How many bytes arrived and were not taken yet.
@@ -296,7 +301,9 @@ impl Inbound {
     /// The trailing metadata, once.
     #[must_use]
     pub fn take_trailers(&self) -> Option<Metadata> {
-        self.state.borrow_mut().trailers.take()
+        let mut state = self.state.borrow_mut();
+        let trailers = std::mem::take(&mut state.trailers);
+        std::mem::take(&mut state.has_trailers).then_some(trailers)
     }
 
     /// The reader will not ask again: what is buffered and what still arrives is credited and thrown away, so that the

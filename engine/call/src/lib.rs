@@ -39,7 +39,7 @@ pub use inherited::{Inherited, inherited_deadline};
 pub use interceptor::{AsyncInterceptor, BoxFuture, Ending, Interceptor, Interceptors};
 pub use into_request::{IntoRequest, IntoStreamingRequest};
 pub use peer::{Address, Peer};
-pub use pool::{give_buffer, give_fields, take_buffer, take_fields};
+pub use pool::{KEPT_LINES, give_buffer, give_fields, take_buffer, take_fields, trim_kept};
 pub use request::{CallParts, Request};
 pub use response::{ReplyParts, Response, WasCompressed};
 pub use stream::BoxStream;

@@ -2,13 +2,16 @@
 //!
 //! Bounded twice: no more than [`BUFFERS_MAX`] buffers of up to [`BUFFER_BYTES_MAX`] are kept, so a thread never holds more than
 //! 16 MiB in them, and 4 MiB in field lists. Larger ones, which large messages leave, are kept up to [`LARGE_BYTES_MAX`] in
-//! all: memory that is new to the process costs a fault for each 4 KiB, more than it costs to copy them. `memory`'s pool does not fit: it lends buffers of
+//! all. [`KEPT_LINES`] says so to whoever adds up a worker's memory, and buffers that nobody has needed for a while are given
+//! back by [`trim_kept`]. They are kept in between since memory that is new to the process costs a fault for each 4 KiB, more than it costs to copy them. `memory`'s pool does not fit: it lends buffers of
 //! one fixed size and counts those that are out, while these grow with what they hold and may end with their call.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use corelane_wire::FieldList;
+
+use crate::CallParts;
 
 /// The largest buffer worth keeping: the default window of a stream, so a reader that keeps up never frees one.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -25,11 +28,15 @@ const SCRATCH_BYTES_MAX: usize = 1024 * 1024;
 const FIELDS_BYTES_MAX: usize = 4 * 1024;
 /// How many are kept on each thread: one for each call that runs at once on a busy worker.
 const FIELDS_MAX: usize = 1024;
+/// How many boxes of a request's parts are kept on each thread, for the same reason.
+const PARTS_MAX: usize = 1024;
 
 thread_local! {
-    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-    static LARGE: RefCell<Large> = const { RefCell::new(Large { buffers: Vec::new(), bytes: 0 }) };
+    static BUFFERS: RefCell<Small> = const { RefCell::new(Small { buffers: Vec::new(), lowest: 0 }) };
+    static LARGE: RefCell<Large> = const { RefCell::new(Large { buffers: Vec::new(), bytes: 0, lowest: 0 }) };
     static FIELDS: RefCell<Vec<Arc<FieldList>>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::vec_box, reason = "the box itself goes round: a request holds it")]
+    static PARTS: RefCell<Vec<Box<CallParts>>> = const { RefCell::new(Vec::new()) };
     /// Whether anybody takes buffers on this thread.
     static TAKES: Cell<bool> = const { Cell::new(false) };
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -40,7 +47,7 @@ thread_local! {
 pub fn take_buffer() -> Vec<u8> {
     TAKES.set(true);
     // While the thread ends its locals are gone; what is dropped then works without the pool.
-    BUFFERS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    BUFFERS.try_with(|small| small.borrow_mut().take()).ok().flatten().unwrap_or_default()
 }
 
 /// An empty buffer with room for `bytes`, if an earlier message has left one of about that size.
@@ -61,12 +68,51 @@ pub fn give_buffer(mut buffer: Vec<u8>) {
         let _ = LARGE.try_with(|large| large.borrow_mut().give(buffer));
         return;
     }
-    let _ = BUFFERS.try_with(|pool| {
-        let mut pool = pool.borrow_mut();
-        if pool.len() < BUFFERS_MAX {
-            pool.push(buffer);
+    let _ = BUFFERS.try_with(|small| small.borrow_mut().give(buffer));
+}
+
+/// What a thread may keep at most, by kind, in bytes of capacity.
+pub const KEPT_LINES: &[(&str, usize)] = &[
+    ("message buffers", BUFFERS_MAX * BUFFER_BYTES_MAX),
+    ("large message buffers", LARGE_BYTES_MAX),
+    ("field lists", FIELDS_MAX * (FIELDS_BYTES_MAX + size_of::<FieldList>())),
+    ("requests' parts", PARTS_MAX * size_of::<CallParts>()),
+    ("scratch", SCRATCH_BYTES_MAX),
+];
+
+/// Frees this thread's buffers that nobody has needed since this was called last. Field lists and parts stay, which are small.
+pub fn trim_kept() {
+    // What is freed is bytes: nothing comes back here while the pools are borrowed.
+    let _ = BUFFERS.try_with(|small| small.borrow_mut().trim());
+    let _ = LARGE.try_with(|large| large.borrow_mut().trim());
+}
+
+/// The buffers of small messages. The one that was left last is on top.
+struct Small {
+    buffers: Vec<Vec<u8>>,
+    /// The fewest there were since the last trim: so many, from the bottom, were not needed.
+    lowest: usize,
+}
+
+impl Small {
+    #[inline]
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let buffer = self.buffers.pop();
+        self.lowest = self.lowest.min(self.buffers.len());
+        buffer
+    }
+
+    #[inline]
+    fn give(&mut self, buffer: Vec<u8>) {
+        if self.buffers.len() < BUFFERS_MAX {
+            self.buffers.push(buffer);
         }
-    });
+    }
+
+    fn trim(&mut self) {
+        self.buffers.drain(..self.lowest);
+        self.lowest = self.buffers.len();
+    }
 }
 
 /// The larger buffers, which are few: at most one for each [`BUFFER_BYTES_MAX`] of [`LARGE_BYTES_MAX`].
@@ -74,6 +120,8 @@ struct Large {
     buffers: Vec<Vec<u8>>,
     /// Their capacity.
     bytes: usize,
+    /// As [`Small::lowest`]. One may be taken from below others, which stay: what is trimmed is then needed least, all the same.
+    lowest: usize,
 }
 
 impl Large {
@@ -84,7 +132,13 @@ impl Large {
         let index = self.buffers.iter().rposition(fits)?;
         let buffer = self.buffers.remove(index);
         self.bytes -= buffer.capacity();
+        self.lowest = self.lowest.min(self.buffers.len());
         Some(buffer)
+    }
+
+    fn trim(&mut self) {
+        self.bytes -= self.buffers.drain(..self.lowest).map(|buffer| buffer.capacity()).sum::<usize>();
+        self.lowest = self.buffers.len();
     }
 
     fn give(&mut self, buffer: Vec<u8>) {
@@ -114,6 +168,23 @@ pub fn give_fields(mut fields: Arc<FieldList>) {
         let mut pool = pool.borrow_mut();
         if pool.len() < FIELDS_MAX {
             pool.push(fields);
+        }
+    });
+}
+
+/// A box for a request's parts, with nothing in them.
+#[inline]
+pub(crate) fn take_parts() -> Box<CallParts> {
+    PARTS.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+/// Leaves a box, whose parts are the default, to a later request, or frees it.
+#[inline]
+pub(crate) fn give_parts(parts: Box<CallParts>) {
+    let _ = PARTS.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < PARTS_MAX {
+            pool.push(parts);
         }
     });
 }
@@ -173,7 +244,27 @@ mod tests {
         for _ in 0..=BUFFERS_MAX {
             give_buffer(Vec::with_capacity(1));
         }
-        assert_eq!(BUFFERS.with(|pool| pool.borrow().len()), BUFFERS_MAX);
+        assert_eq!(BUFFERS.with(|small| small.borrow().buffers.len()), BUFFERS_MAX);
+    }
+
+    #[test]
+    fn buffers_that_nobody_needs_between_two_looks_are_given_back() {
+        let kept =
+            || (BUFFERS.with(|small| small.borrow().buffers.len()), LARGE.with(|large| large.borrow().bytes));
+        drop(take_buffer());
+        for _ in 0..3 {
+            give_buffer(Vec::with_capacity(100));
+            give_buffer(Vec::with_capacity(1 << 20));
+        }
+        trim_kept();
+        assert_eq!(kept(), (3, 3 << 20), "they are new");
+        let (small, large) = (take_buffer(), take_larger(1 << 20).unwrap());
+        give_buffer(small);
+        give_buffer(large);
+        trim_kept();
+        assert_eq!(kept(), (1, 1 << 20), "one of each was needed");
+        trim_kept();
+        assert_eq!(kept(), (0, 0));
     }
 
     #[test]
@@ -196,6 +287,13 @@ mod tests {
         give_fields(shared.clone());
         assert_eq!(shared.get(b"x-a"), Some(&b"1"[..]), "what others have stays as it is");
         assert_eq!(take_fields().capacity_bytes(), 0);
+    }
+
+    #[test]
+    fn keeps_a_bounded_number_of_boxes() {
+        let boxes: Vec<_> = (0..=PARTS_MAX).map(|_| take_parts()).collect();
+        boxes.into_iter().for_each(give_parts);
+        assert_eq!(PARTS.with(|pool| pool.borrow().len()), PARTS_MAX);
     }
 
     #[test]

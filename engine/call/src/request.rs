@@ -41,6 +41,15 @@ impl CallParts {
         parts.path = path;
         parts
     }
+
+    /// The same in a box that an earlier request of this thread has left, for [`Request::from_boxed`].
+    #[inline]
+    #[must_use]
+    pub fn boxed(path: &'static str) -> Box<CallParts> {
+        let mut parts = pool::take_parts();
+        parts.path = path;
+        parts
+    }
 }
 
 /// The storage of the metadata goes to the next request that this thread reads: see [`take_fields`](crate::take_fields).
@@ -49,6 +58,39 @@ impl Drop for CallParts {
     fn drop(&mut self) {
         if let Some(fields) = std::mem::take(&mut self.metadata).into_shared() {
             pool::give_fields(fields);
+        }
+    }
+}
+
+/// The parts of a request, or none yet.
+///
+/// In a box, since a request is moved from hand to hand, and each of the futures that it is handed down through keeps room for it
+/// for as long as a handler waits. The box goes to a later request of its thread.
+#[derive(Debug, Default)]
+struct Boxed(Option<Box<CallParts>>);
+
+impl Boxed {
+    #[inline]
+    fn get(&self) -> Option<&CallParts> {
+        self.0.as_deref()
+    }
+
+    #[inline]
+    fn get_mut(&mut self) -> &mut CallParts {
+        self.0.get_or_insert_with(pool::take_parts)
+    }
+
+    fn take(&mut self) -> CallParts {
+        self.0.as_deref_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
+
+impl Drop for Boxed {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(mut boxed) = self.0.take() {
+            *boxed = CallParts::default();
+            pool::give_parts(boxed);
         }
     }
 }
@@ -66,7 +108,7 @@ impl Drop for CallParts {
 /// ```
 #[derive(Debug, Default)]
 pub struct Request<T> {
-    call: CallParts,
+    call: Boxed,
     message: T,
 }
 
@@ -74,7 +116,7 @@ impl<T> Request<T> {
     /// A request without metadata.
     #[must_use]
     pub fn new(message: T) -> Request<T> {
-        Request { call: CallParts::default(), message }
+        Request { call: Boxed::default(), message }
     }
 
     /// Joins metadata, extensions and message; what [`Request::into_parts`] took apart.
@@ -83,58 +125,70 @@ impl<T> Request<T> {
         let mut call = CallParts::default();
         call.metadata = metadata;
         call.extensions = extensions;
-        Request { call, message }
+        Request::from_call(call, message)
     }
 
     /// Metadata, extensions and message. Peer and deadline are lost; [`Request::into_call`] keeps them.
     #[must_use]
     pub fn into_parts(mut self) -> (Metadata, Extensions, T) {
-        let metadata = std::mem::take(&mut self.call.metadata);
-        let extensions = std::mem::take(&mut self.call.extensions);
+        let mut call = self.call.take();
+        let metadata = std::mem::take(&mut call.metadata);
+        let extensions = std::mem::take(&mut call.extensions);
         (metadata, extensions, self.message)
     }
 
     /// Joins a call's parts and its message.
     #[must_use]
     pub fn from_call(call: CallParts, message: T) -> Request<T> {
-        Request { call, message }
+        let mut boxed = pool::take_parts();
+        *boxed = call;
+        Request::from_boxed(boxed, message)
+    }
+
+    /// Joins a call's parts and its message; the parts stay where they are.
+    #[inline]
+    #[must_use]
+    pub fn from_boxed(call: Box<CallParts>, message: T) -> Request<T> {
+        Request { call: Boxed(Some(call)), message }
     }
 
     /// The call's parts and its message.
     #[must_use]
-    pub fn into_call(self) -> (CallParts, T) {
-        (self.call, self.message)
+    pub fn into_call(mut self) -> (CallParts, T) {
+        (self.call.take(), self.message)
     }
 
     /// The call's parts, to change them.
     #[inline]
     #[must_use]
     pub fn call_mut(&mut self) -> &mut CallParts {
-        &mut self.call
+        self.call.get_mut()
     }
 
     /// The metadata that the caller sent.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
-        &self.call.metadata
+        const NONE: &Metadata = &Metadata::new();
+        self.call.get().map_or(NONE, |call| &call.metadata)
     }
 
     /// The metadata, to change it.
     #[must_use]
     pub fn metadata_mut(&mut self) -> &mut Metadata {
-        &mut self.call.metadata
+        &mut self.call_mut().metadata
     }
 
     /// What interceptors left for the handler.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
-        &self.call.extensions
+        const NONE: &Extensions = &Extensions::new();
+        self.call.get().map_or(NONE, |call| &call.extensions)
     }
 
     /// The extensions, to change them.
     #[must_use]
     pub fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.call.extensions
+        &mut self.call_mut().extensions
     }
 
     /// The message.
@@ -164,55 +218,55 @@ impl<T> Request<T> {
     /// The method, as on the wire: `/package.Service/Method`; `""` where none was chosen yet.
     #[must_use]
     pub fn path(&self) -> &'static str {
-        self.call.path
+        self.call.get().map_or("", |call| call.path)
     }
 
     /// The connection that the call came by.
     #[must_use]
     pub fn peer(&self) -> Option<&Rc<Peer>> {
-        self.call.peer.as_ref()
+        self.call.get()?.peer.as_ref()
     }
 
     /// The other end's TCP address.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.call.peer.as_ref()?.remote().inet()
+        self.peer()?.remote().inet()
     }
 
     /// Our end's TCP address.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.call.peer.as_ref()?.local().inet()
+        self.peer()?.local().inet()
     }
 
     /// When the call ends whether it is done or not.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.call.deadline
+        self.call.get()?.deadline
     }
 
     /// How much of the deadline is left at `now`: zero once it passed, `None` without a deadline.
     #[must_use]
     pub fn time_remaining(&self, now: Instant) -> Option<Duration> {
-        self.call.deadline.map(|deadline| deadline.since(now))
+        self.deadline().map(|deadline| deadline.since(now))
     }
 
     /// Gives the call this much time; a client sends it as `grpc-timeout`.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.call.timeout = Some(timeout);
+        self.call_mut().timeout = Some(timeout);
     }
 
     /// The time that [`Request::set_timeout`] gave.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        self.call.timeout
+        self.call.get()?.timeout
     }
 
     /// Whether the message of a unary request came compressed. For a stream, ask
     /// [`Streaming::last_was_compressed`](crate::Streaming::last_was_compressed).
     #[must_use]
     pub fn was_compressed(&self) -> bool {
-        self.call.compressed
+        self.call.get().is_some_and(|call| call.compressed)
     }
 }
 
@@ -244,6 +298,28 @@ mod tests {
         assert_eq!(request.remote_addr(), Some("192.0.2.1:1".parse().unwrap()));
         assert_eq!(request.local_addr(), None);
         assert!(request.was_compressed());
+    }
+
+    #[test]
+    fn a_request_is_its_message_and_a_box_that_goes_round() {
+        assert_eq!(size_of::<Request<[u64; 4]>>(), 5 * 8);
+        let request = request();
+        let address = request.call.get().map(|call| &raw const *call);
+        drop(request);
+        let again = Request::from_boxed(CallParts::boxed("/a.B/D"), ());
+        assert_eq!(again.call.get().map(|call| &raw const *call), address);
+        assert_eq!((again.path(), again.deadline(), again.was_compressed()), ("/a.B/D", None, false));
+        assert!(again.peer().is_none() && again.metadata().is_empty());
+    }
+
+    #[test]
+    fn a_request_without_parts_has_those_of_the_default() {
+        let mut request = Request::new(());
+        assert!(request.call.get().is_none(), "nothing was asked of them");
+        assert!(request.metadata().is_empty() && request.extensions().is_empty());
+        assert_eq!((request.path(), request.timeout(), request.remote_addr()), ("", None, None));
+        request.extensions_mut().insert(7_u8);
+        assert_eq!(request.into_call().0.extensions.get::<u8>(), Some(&7));
     }
 
     #[test]

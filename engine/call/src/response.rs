@@ -40,11 +40,29 @@ impl Drop for ReplyParts {
 }
 
 impl ReplyParts {
+    /// The default.
+    #[must_use]
+    pub const fn new() -> ReplyParts {
+        ReplyParts {
+            metadata: Metadata::new(),
+            trailers: Metadata::new(),
+            extensions: Extensions::new(),
+            choice: None,
+        }
+    }
+
     /// How this response is compressed.
     #[inline]
     #[must_use]
     pub fn compression(&self) -> Compression {
         self.choice.as_ref().map_or(Compression::default(), |choice| choice.compression)
+    }
+
+    /// Whether anything here matters once the head is sent.
+    #[inline]
+    #[must_use]
+    pub fn outlive_head(&self) -> bool {
+        self.choice.is_some() || !self.trailers.is_empty()
     }
 
     fn choice(&mut self) -> &mut Choice {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use corelane_call::Status;
+use corelane_call::{KEPT_LINES, Status, trim_kept};
 use corelane_observe::{ShardSet, WorkerCounters};
-use corelane_runtime::{Backend, Config, Handle, Rejected, Spawner, StartError, Workers, spawn_local};
+use corelane_runtime::{Backend, Config, Handle, Kept, Rejected, Spawner, StartError, Workers, spawn_local};
 
 use crate::{Cause, Failure};
 
@@ -75,7 +75,8 @@ impl Engine {
     /// # Errors
     /// As the runtime's start.
     pub fn with_config(config: Config) -> Result<Engine, StartError> {
-        let handle = corelane_runtime::start_clients(config)?;
+        let kept = Kept { lines: KEPT_LINES, trim: Some(trim_kept) };
+        let handle = corelane_runtime::start_clients(Config { kept, ..config })?;
         let spawner = handle.spawner();
         Ok(Engine { inner: Arc::new(Inner { handle: Some(handle), spawner, next: AtomicUsize::new(0) }) })
     }

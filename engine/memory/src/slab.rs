@@ -4,6 +4,10 @@
 //! leaves out: a maximum, and keys that a reused slot no longer answers to. A connection's or call's key travels
 //! through the kernel (`user_data`), through wakers and timers, and may come back long after its entry is gone.
 //!
+//! Grows by a quarter. Doubling left half of the memory of a connection's streams unused, when there were just more of them than
+//! a power of two; a quarter moves each entry four times until the last one is in, instead of once, which a slab does while
+//! it is new and not again.
+//!
 //! Does not: shrink while it holds anything, or iterate in insertion order (it goes by index).
 //!
 //! Invariant: a live entry's generation is not 0, and no two live or dead entries of the last 2^32 - 1 insertions
@@ -11,6 +15,7 @@
 //! mistaken if it lay unused for exactly a full round of the counter and then meets its own slot again.
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 /// Names one entry of a [`Slab`]: the slot and the generation that was put into it.
 ///
@@ -70,9 +75,13 @@ impl fmt::Debug for Key {
 
 #[derive(Debug, Clone)]
 struct Entry<T> {
-    generation: u32,
+    /// Never 0, so that a vacant slot can be told by it and needs no room of its own to say so.
+    generation: NonZeroU32,
     value: T,
 }
+
+/// A slab that is full grows to this many entries at least.
+const GROWTH_MIN: usize = 4;
 
 /// At most `max` values, each under a [`Key`] that only it answers to.
 ///
@@ -94,22 +103,25 @@ struct Entry<T> {
 pub struct Slab<T> {
     entries: slab::Slab<Entry<T>>,
     /// What the next insertion gets.
-    generation: u32,
+    generation: NonZeroU32,
     max: u32,
+    /// For how many entries there is memory, at most `max`: one look tells that an insertion needs no more thought.
+    room: usize,
 }
 
 impl<T> Slab<T> {
     /// An empty slab for at most `max` entries; memory is taken as they come.
     #[must_use]
     pub const fn new(max: u32) -> Slab<T> {
-        Slab { entries: slab::Slab::new(), generation: 1, max }
+        Slab { entries: slab::Slab::new(), generation: NonZeroU32::MIN, max, room: 0 }
     }
 
     /// An empty slab for at most `max` entries, with the memory for `capacity` of them (at most `max`) taken now.
     #[must_use]
     pub fn with_capacity(max: u32, capacity: u32) -> Slab<T> {
         let capacity = usize::try_from(capacity.min(max)).unwrap_or(usize::MAX);
-        Slab { entries: slab::Slab::with_capacity(capacity), generation: 1, max }
+        let entries = slab::Slab::with_capacity(capacity);
+        Slab { entries, generation: NonZeroU32::MIN, max, room: capacity }
     }
 
     /// Puts `value` in.
@@ -117,11 +129,24 @@ impl<T> Slab<T> {
     /// # Errors
     /// Gives `value` back when the slab already holds its maximum.
     pub fn insert(&mut self, value: T) -> Result<Key, T> {
-        let Some(key) = self.vacant_key() else { return Err(value) };
-        self.entries.insert(Entry { generation: key.generation, value });
+        if self.entries.len() >= self.room && !self.grow() {
+            return Err(value);
+        }
+        let generation = self.generation;
+        let index = self.entries.insert(Entry { generation, value });
         // 0 is left out, so that a zeroed key or `user_data` never names an entry.
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
-        Ok(key)
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        Ok(Key { index: narrow(index), generation: generation.get() })
+    }
+
+    /// Makes room in a full slab for a quarter more, but for no more than its maximum; says whether there is any.
+    #[cold]
+    fn grow(&mut self) -> bool {
+        let len = self.entries.len();
+        let more = (len / 4).max(GROWTH_MIN).min(wide(self.max).saturating_sub(len));
+        self.entries.reserve_exact(more);
+        self.room = len + more;
+        more > 0
     }
 
     /// Gives the storage back if no entry is left. Keys that were given out stay dead, since generations go on.
@@ -140,6 +165,7 @@ impl<T> Slab<T> {
     pub fn shrink_if_empty(&mut self) {
         if self.entries.is_empty() {
             self.entries = slab::Slab::new();
+            self.room = 0;
         }
     }
 
@@ -149,21 +175,21 @@ impl<T> Slab<T> {
         if self.is_full() {
             return None;
         }
-        Some(Key { index: narrow(self.entries.vacant_key()), generation: self.generation })
+        Some(Key { index: narrow(self.entries.vacant_key()), generation: self.generation.get() })
     }
 
     /// The entry of `key`, or `None` if it was removed.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
         let entry = self.entries.get(wide(key.index))?;
-        (entry.generation == key.generation).then_some(&entry.value)
+        (entry.generation.get() == key.generation).then_some(&entry.value)
     }
 
     /// The entry of `key` to change, or `None` if it was removed.
     #[must_use]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.entries.get_mut(wide(key.index))?;
-        (entry.generation == key.generation).then_some(&mut entry.value)
+        (entry.generation.get() == key.generation).then_some(&mut entry.value)
     }
 
     /// Whether `key` still names an entry.
@@ -182,14 +208,14 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn at(&self, index: u32) -> Option<(Key, &T)> {
         let entry = self.entries.get(wide(index))?;
-        Some((Key { index, generation: entry.generation }, &entry.value))
+        Some((Key { index, generation: entry.generation.get() }, &entry.value))
     }
 
     /// Whoever occupies this slot now, to change, with the key.
     #[must_use]
     pub fn at_mut(&mut self, index: u32) -> Option<(Key, &mut T)> {
         let entry = self.entries.get_mut(wide(index))?;
-        Some((Key { index, generation: entry.generation }, &mut entry.value))
+        Some((Key { index, generation: entry.generation.get() }, &mut entry.value))
     }
 
     /// How many entries there are.
@@ -229,15 +255,15 @@ impl<T> Slab<T> {
 
     /// All entries by rising index.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.entries
-            .iter()
-            .map(|(index, entry)| (Key { index: narrow(index), generation: entry.generation }, &entry.value))
+        self.entries.iter().map(|(index, entry)| {
+            (Key { index: narrow(index), generation: entry.generation.get() }, &entry.value)
+        })
     }
 
     /// All entries by rising index, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
         self.entries.iter_mut().map(|(index, entry)| {
-            (Key { index: narrow(index), generation: entry.generation }, &mut entry.value)
+            (Key { index: narrow(index), generation: entry.generation.get() }, &mut entry.value)
         })
     }
 
@@ -310,6 +336,18 @@ mod tests {
     }
 
     #[test]
+    fn a_slab_grows_by_a_quarter_and_never_past_its_maximum() {
+        let mut slab = Slab::new(90);
+        let mut capacities = Vec::new();
+        while slab.insert(0_u64).is_ok() {
+            if capacities.last() != Some(&slab.capacity()) {
+                capacities.push(slab.capacity());
+            }
+        }
+        assert_eq!(capacities, [4, 8, 12, 16, 20, 25, 31, 38, 47, 58, 72, 90]);
+    }
+
+    #[test]
     fn the_vacant_key_is_the_one_that_comes() {
         let mut slab = Slab::new(3);
         for value in 0..3 {
@@ -332,7 +370,7 @@ mod tests {
     #[test]
     fn the_generation_goes_round_past_zero() {
         let mut slab = Slab::new(1);
-        slab.generation = u32::MAX;
+        slab.generation = NonZeroU32::MAX;
         let last = slab.insert(1).unwrap();
         assert_eq!(last.generation(), u32::MAX);
         slab.remove(last);

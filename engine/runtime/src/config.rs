@@ -19,6 +19,16 @@ pub enum Workers {
     Cores(Vec<usize>),
 }
 
+/// What code above the runtime keeps for later calls on each worker's thread, where the runtime does not see it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kept {
+    /// What it is, and the most bytes of it: it is counted in [`Memory`](crate::Memory).
+    pub lines: &'static [(&'static str, usize)],
+    /// Gives back what nobody has needed since this was called last. A worker calls it when it has looked over all of its
+    /// connections, about once a second.
+    pub trim: Option<fn()>,
+}
+
 /// What an engine is told at its start.
 ///
 /// ```
@@ -37,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     /// Limits and settings of each connection.
     pub wire: WireConfig,
+    /// What is kept on each worker's thread by code above the runtime.
+    pub kept: Kept,
     /// What all listeners secure their connections with; without it they speak plaintext.
     pub tls: Option<ServerTls>,
     /// Whether other processes may listen on the same ports.

@@ -139,7 +139,7 @@ fn announce(config: &Config, choice: &Choice, plan: &[Option<usize>], addresses:
         workers = plan.len(),
         ?cores,
         addresses = addresses.join(", "),
-        memory_per_worker = %config.limits.memory_per_worker(receive_bytes(config)),
+        memory_per_worker = %config.limits.memory_per_worker(receive_bytes(config)).and(config.kept.lines),
         "starting"
     );
 }
@@ -248,6 +248,7 @@ impl Post {
                 homes: self.homes,
                 receive_bytes: receive_bytes(&self.config),
                 limits: self.config.limits,
+                trim_kept: self.config.kept.trim,
                 wire: self.config.wire,
                 tls: self.config.tls,
                 counters: self.counters.writer(index).expect("each worker takes its own shard, once"),
@@ -502,6 +503,7 @@ pub async fn run_local<F: SessionFactory>(
         homes: Arc::new([Arc::new(Home::new(rope))]),
         receive_bytes: receive_bytes(&config),
         limits: config.limits,
+        trim_kept: config.kept.trim,
         wire: config.wire,
         tls: config.tls,
         counters: counters.writer(0).expect("only here is it taken"),

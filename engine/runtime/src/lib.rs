@@ -42,7 +42,7 @@ mod waker;
 mod worker;
 
 pub use backend::{BACKEND_VARIABLE, Backend, BackendKind};
-pub use config::{Config, Workers};
+pub use config::{Config, Kept, Workers};
 pub use dial::{DialError, DialOptions, Dialed, dial};
 pub use driver::Link;
 pub use engine::{Drainer, Handle, LocalListener, Spawner, run_local, start, start_clients};

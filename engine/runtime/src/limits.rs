@@ -211,7 +211,7 @@ impl Default for Limits {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    lines: [(&'static str, usize); 6],
+    lines: Vec<(&'static str, usize)>,
 }
 
 impl Limits {
@@ -221,7 +221,7 @@ impl Limits {
     pub fn memory_per_worker(&self, receive_bytes: usize) -> Memory {
         let connections = usize::try_from(self.connections_max).expect("a u32 fits where Linux runs");
         Memory {
-            lines: [
+            lines: vec![
                 ("ring", RING_BYTES),
                 ("receive buffers", self.receive_buffers_max * receive_bytes),
                 ("spare output buffers", OUTPUT_SPARES_MAX * OUTPUT_SPARE_BYTES_MAX),
@@ -234,6 +234,13 @@ impl Limits {
 }
 
 impl Memory {
+    /// With what others keep on the worker's thread.
+    #[must_use]
+    pub fn and(mut self, lines: &[(&'static str, usize)]) -> Memory {
+        self.lines.extend_from_slice(lines);
+        self
+    }
+
     /// The consumers and the bytes that each may hold.
     #[must_use]
     pub fn lines(&self) -> &[(&'static str, usize)] {

@@ -99,6 +99,8 @@ pub(crate) struct Seed {
     /// The homes of all workers; its own is at its position.
     pub(crate) homes: Arc<[Arc<Home>]>,
     pub(crate) limits: Limits,
+    /// Gives back what is kept above the runtime.
+    pub(crate) trim_kept: Option<fn()>,
     pub(crate) wire: WireConfig,
     pub(crate) tls: Option<ServerTls>,
     pub(crate) receive_bytes: usize,
@@ -124,6 +126,7 @@ pub(crate) struct Worker {
     pub(crate) neighbours: Neighbours,
     pub(crate) position: Position,
     pub(crate) limits: Limits,
+    trim_kept: Option<fn()>,
     wire: Arc<WireConfig>,
     tls: Option<ServerTls>,
     /// Where the seeds of connections come from.
@@ -181,6 +184,7 @@ impl Worker {
             neighbours: Neighbours::new(seed.homes, seed.position.index),
             position: seed.position,
             limits: seed.limits,
+            trim_kept: seed.trim_kept,
             wire: Arc::new(seed.wire),
             tls: seed.tls,
             seeds: RandomState::new(),
@@ -377,6 +381,9 @@ impl Worker {
             return self.swept.set(seen);
         }
         self.buffers.trim();
+        if let Some(trim) = self.trim_kept {
+            trim();
+        }
         self.connections.borrow_mut().shrink_if_empty();
         self.publish_levels(seen.large, seen.ready);
         self.profile.look(now);

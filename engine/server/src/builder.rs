@@ -8,9 +8,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use corelane_call::{AsyncInterceptor, Interceptor, Interceptors};
+use corelane_call::{AsyncInterceptor, Interceptor, Interceptors, KEPT_LINES, trim_kept};
 use corelane_runtime::limits::RECEIVE_BYTES;
-use corelane_runtime::{Backend, Config, LocalListener, PortSharing, ServerTls, Workers};
+use corelane_runtime::{Backend, Config, Kept, LocalListener, PortSharing, ServerTls, Workers};
 
 use crate::address::ToAddresses;
 use crate::admin::{Admin, AdminAddress, Figures};
@@ -35,7 +35,7 @@ impl Server {
     #[must_use]
     pub fn builder() -> Builder {
         Builder {
-            config: Config::default(),
+            config: Config { kept: Kept { lines: KEPT_LINES, trim: Some(trim_kept) }, ..Config::default() },
             limits: CallLimits { timeout: None, timeout_max: None, calls_max: u32::MAX },
             plan: Plan::default(),
             shutdown_grace: SHUTDOWN_GRACE,
@@ -245,7 +245,7 @@ impl Builder {
         self.validate()?;
         let addresses = addresses.to_addresses()?;
         let Builder { config, limits, plan, shutdown_grace, admin } = self;
-        let memory = config.limits.memory_per_worker(RECEIVE_BYTES);
+        let memory = config.limits.memory_per_worker(RECEIVE_BYTES).and(config.kept.lines);
         let fault: Arc<Mutex<Option<StartError>>> = Arc::default();
         let make = {
             let fault = fault.clone();

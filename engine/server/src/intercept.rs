@@ -15,7 +15,7 @@ use crate::methods::{Entry, Interception, Options};
 use crate::worker::Worker;
 
 /// Interceptors that may wait, at work on a call.
-pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<CallParts, Status>>>>;
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Box<CallParts>, Status>>>>;
 
 /// Lets the interceptors see a call; none of them may wait.
 #[inline]
@@ -30,7 +30,7 @@ pub(crate) fn before(entry: &Entry, worker: &Worker, parts: &mut CallParts) -> R
 }
 
 /// The same where some may wait: the parts come back when all have let the call through.
-pub(crate) fn begin(options: &Rc<Options>, mut parts: CallParts) -> Waiting {
+pub(crate) fn begin(options: &Rc<Options>, mut parts: Box<CallParts>) -> Waiting {
     let options = options.clone();
     Box::pin(async move {
         options.interceptors.before_async(&mut parts).await?;

@@ -32,6 +32,10 @@ pub(crate) struct UnaryCall<'a, C: Codec> {
 impl<C: Codec> Unpin for UnaryCall<'_, C> {}
 
 /// How far a call is.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "each call is sent, and waits for its answer nearly all of its time"
+)]
 enum Stage<'a, C: Codec> {
     /// Nobody has asked for it yet.
     New(Request<C::Encode>),
@@ -113,9 +117,9 @@ impl<'a, C: Codec> UnaryCall<'a, C> {
     /// Takes what is left of a request whose call has a plan.
     #[inline]
     fn request(&mut self) -> Option<(C::Encode, Extensions)> {
-        let Stage::New(request) = std::mem::replace(&mut self.stage, Stage::Over) else { return None };
-        let (mut parts, message) = request.into_call();
-        Some((message, std::mem::take(&mut parts.extensions)))
+        let Stage::New(mut request) = std::mem::replace(&mut self.stage, Stage::Over) else { return None };
+        let extensions = std::mem::take(request.extensions_mut());
+        Some((request.into_inner(), extensions))
     }
 
     #[inline]

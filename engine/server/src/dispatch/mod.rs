@@ -52,7 +52,7 @@ impl Body<'_> {
 /// A request on its way to the handler.
 pub(crate) struct Arrival<'a> {
     /// Everything but the message.
-    pub(crate) parts: CallParts,
+    pub(crate) parts: Box<CallParts>,
     pub(crate) body: Body<'a>,
     /// The request's `grpc-encoding`.
     pub(crate) encoding: Encoding,
@@ -113,7 +113,7 @@ impl<C: Codec> Receive<C> for One {
             Body::Gathered(gathered) => message::decode_gathered(codec, gathered, encoding, max)?,
             Body::Stream(_) => unreachable!("the session gathers what REQUESTS says"),
         };
-        Ok(Request::from_call(arrival.parts, item))
+        Ok(Request::from_boxed(arrival.parts, item))
     }
 }
 
@@ -129,6 +129,6 @@ impl<C: Codec> Receive<C> for Many {
             unreachable!("the session gathers what REQUESTS says")
         };
         let messages = Streaming::new(codec.clone(), inbound, arrival.encoding, arrival.decoding_size_max);
-        Ok(Request::from_call(arrival.parts, messages))
+        Ok(Request::from_boxed(arrival.parts, messages))
     }
 }

@@ -43,22 +43,18 @@ impl<T> Reuse for Home<T> {
 /// Free homes kept for reuse, per method and worker: what a burst took beyond it goes back to the allocator.
 const FREE_MAX: usize = 1024;
 
-/// The homes of one method's calls.
-pub(crate) struct Slots<H> {
-    free: RefCell<Vec<H>>,
-    /// Calls that stay pending; `None` while one of them is being polled.
-    running: RefCell<Slab<Option<H>>>,
-}
+/// Vacant homes, the one used last on top: its bytes are in the cache.
+pub(crate) struct Vacant<H>(RefCell<Vec<H>>);
 
-impl<H: Reuse> Slots<H> {
-    pub(crate) fn new() -> Slots<H> {
-        Slots { free: RefCell::new(Vec::new()), running: RefCell::new(Slab::new(u32::MAX)) }
+impl<H: Reuse> Vacant<H> {
+    pub(crate) fn new() -> Vacant<H> {
+        Vacant(RefCell::new(Vec::new()))
     }
 
     /// A vacant home.
     #[inline]
-    pub(crate) fn vacant(&self) -> H {
-        let free = self.free.borrow_mut().pop();
+    pub(crate) fn take(&self) -> H {
+        let free = self.0.borrow_mut().pop();
         free.unwrap_or_else(H::vacant)
     }
 
@@ -66,10 +62,35 @@ impl<H: Reuse> Slots<H> {
     #[inline]
     pub(crate) fn give_back(&self, home: H) {
         debug_assert!(home.is_vacant());
-        let mut free = self.free.borrow_mut();
+        let mut free = self.0.borrow_mut();
         if free.len() < FREE_MAX {
             free.push(home);
         }
+    }
+}
+
+/// The homes of one method's calls.
+pub(crate) struct Slots<H> {
+    vacant: Vacant<H>,
+    /// Calls that stay pending; `None` while one of them is being polled.
+    running: RefCell<Slab<Option<H>>>,
+}
+
+impl<H: Reuse> Slots<H> {
+    pub(crate) fn new() -> Slots<H> {
+        Slots { vacant: Vacant::new(), running: RefCell::new(Slab::new(u32::MAX)) }
+    }
+
+    /// A vacant home.
+    #[inline]
+    pub(crate) fn vacant(&self) -> H {
+        self.vacant.take()
+    }
+
+    /// Takes a home back, which must be vacant.
+    #[inline]
+    pub(crate) fn give_back(&self, home: H) {
+        self.vacant.give_back(home);
     }
 
     /// Keeps a pending call's home and names it.

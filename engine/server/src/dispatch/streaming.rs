@@ -7,7 +7,7 @@ use corelane_call::{Codec, ReplyParts, Request, Response, Status};
 use corelane_observe::CallKind;
 use futures_core::Stream;
 
-use super::slots::{Home, Reuse};
+use super::slots::{Home, Reuse, Vacant};
 use super::typed::{Drive, Ending};
 use super::{Arrival, Receive, Requests};
 use crate::reply::{Batched, Reply};
@@ -19,35 +19,40 @@ const MESSAGES_PER_TURN: u32 = 256;
 pub(crate) struct StreamedReply<C, F, Fut, S, R> {
     codec: C,
     handler: F,
-    types: PhantomData<(Fut, S, R)>,
+    /// Homes of handlers' futures: few of them are in use at a time, since most handlers return their stream at once.
+    handlers: Vacant<Home<Fut>>,
+    types: PhantomData<(S, R)>,
 }
 
 impl<C, F, Fut, S, R> StreamedReply<C, F, Fut, S, R> {
     pub(crate) fn new(codec: C, handler: F) -> Self {
-        StreamedReply { codec, handler, types: PhantomData }
+        StreamedReply { codec, handler, handlers: Vacant::new(), types: PhantomData }
     }
 }
 
 /// A running call: first its handler, then the stream that this returned.
 pub(crate) struct Running<Fut, S> {
-    handler: Home<Fut>,
+    /// `None` from when it has returned the stream: that may go on for long.
+    handler: Option<Home<Fut>>,
     stream: Home<S>,
-    /// What the handler said besides: trailers, and which messages are compressed.
-    parts: ReplyParts,
+    /// What the handler said besides: trailers, and which messages are compressed. Most say nothing.
+    parts: Option<Box<ReplyParts>>,
 }
 
 impl<Fut, S> Reuse for Running<Fut, S> {
     fn vacant() -> Self {
-        Running { handler: Home::vacant(), stream: Home::vacant(), parts: ReplyParts::default() }
+        Running { handler: None, stream: Home::vacant(), parts: None }
     }
 
     fn is_vacant(&self) -> bool {
-        self.handler.is_vacant() && self.stream.is_vacant()
+        self.handler.as_ref().is_none_or(Reuse::is_vacant) && self.stream.is_vacant()
     }
 
     fn vacate(&mut self) {
-        self.parts = ReplyParts::default();
-        self.handler.vacate();
+        self.parts = None;
+        if let Some(handler) = &mut self.handler {
+            handler.vacate();
+        }
         self.stream.vacate();
     }
 }
@@ -69,27 +74,35 @@ where
 
     fn begin(&self, home: &mut Running<Fut, S>, arrival: Arrival<'_>) -> Result<(), Status> {
         let request = R::receive(&self.codec, arrival)?;
-        home.handler.set(Some((self.handler)(request)));
+        // Where the last call's handler has not returned, its home is still here.
+        let handler = home.handler.get_or_insert_with(|| self.handlers.take());
+        handler.set(Some((self.handler)(request)));
         Ok(())
     }
 
     fn drive(&self, home: &mut Running<Fut, S>, cx: &mut Context<'_>, reply: &mut Reply<'_>) -> Poll<Ending> {
-        if let Some(handler) = home.handler.as_mut().as_pin_mut() {
-            let Poll::Ready(result) = handler.poll(cx) else { return Poll::Pending };
-            home.handler.vacate();
+        if let Some(future) = home.handler.as_mut().and_then(|handler| handler.as_mut().as_pin_mut()) {
+            let Poll::Ready(result) = future.poll(cx) else { return Poll::Pending };
+            if let Some(handler) = &mut home.handler {
+                handler.vacate();
+            }
+            self.handlers.give_back(home.handler.take().expect("it was polled here"));
             let (parts, stream) = match result {
                 Ok(response) => response.into_reply(),
                 Err(status) => return Poll::Ready(Err(status)),
             };
             home.stream.set(Some(stream));
-            home.parts = parts;
             // At once, before the first message: clients wait for it.
-            if let Err(status) = reply.head(&home.parts) {
+            if let Err(status) = reply.head(&parts) {
                 return Poll::Ready(Err(status));
             }
+            home.parts = parts.outlive_head().then(|| Box::new(parts));
         }
         let Poll::Ready(result) = self.pump(home, cx, reply) else { return Poll::Pending };
-        Poll::Ready(result.map(|()| std::mem::take(&mut home.parts.trailers)))
+        let parts = home.parts.take();
+        Poll::Ready(
+            result.map(|()| parts.map(|mut parts| std::mem::take(&mut parts.trailers)).unwrap_or_default()),
+        )
     }
 }
 
@@ -105,6 +118,8 @@ where
         cx: &mut Context<'_>,
         reply: &mut Reply<'_>,
     ) -> Poll<Result<(), Status>> {
+        const NOTHING: &ReplyParts = &ReplyParts::new();
+        let parts = home.parts.as_deref().unwrap_or(NOTHING);
         let mut turns = MESSAGES_PER_TURN;
         while turns > 0 {
             if reply.room() == 0 {
@@ -113,7 +128,7 @@ where
             }
             let mut stream = home.stream.as_mut().as_pin_mut().expect("the handler has returned its stream");
             let next = || stream.as_mut().poll_next(cx);
-            match reply.messages(&self.codec, &home.parts, &mut turns, next) {
+            match reply.messages(&self.codec, parts, &mut turns, next) {
                 Batched::More => {}
                 Batched::Pending => return Poll::Pending,
                 Batched::Ended(result) => return Poll::Ready(result),

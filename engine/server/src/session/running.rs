@@ -33,7 +33,7 @@ pub(super) fn start(
     body: Body<'_>,
 ) -> Step {
     let entry = worker.entry(call.method);
-    let mut parts = CallParts::new(entry.path);
+    let mut parts = CallParts::boxed(entry.path);
     parts.metadata = std::mem::take(&mut call.metadata);
     parts.peer = Some(peer.clone());
     parts.deadline = call.deadline;
@@ -89,7 +89,7 @@ fn run(
     io: &mut Io<'_>,
     index: u32,
     call: &mut Call,
-    parts: CallParts,
+    parts: Box<CallParts>,
     body: Body<'_>,
 ) -> Step {
     call.passed = Passed::Yes;

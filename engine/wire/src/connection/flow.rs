@@ -1,5 +1,8 @@
 //! Flow-control windows (RFC 9113 section 5.2 and 6.9): plain counters that cannot leave their range unnoticed.
 //!
+//! 32 bits with a sign hold every window: none is above 2^31-1, and none falls below that negated, since no more is taken from one
+//! than it holds, and SETTINGS_INITIAL_WINDOW_SIZE lowers it by no more than 2^31-1 from there.
+//!
 //! Does not decide when a WINDOW_UPDATE is worth sending to whom, and reserves nothing ahead: what may be written is
 //! computed at the moment of writing, so there is nothing to leak.
 
@@ -9,13 +12,19 @@ use crate::frame::WINDOW_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WindowError;
 
+/// A window as it begins.
+const fn size(initial: u32) -> i32 {
+    assert!(initial <= WINDOW_MAX, "what the peer announces and the configuration says is checked");
+    initial.cast_signed()
+}
+
 /// What the peer allows us to send. Negative after the peer lowered SETTINGS_INITIAL_WINDOW_SIZE (section 6.9.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SendWindow(i64);
+pub(super) struct SendWindow(i32);
 
 impl SendWindow {
     pub(super) const fn new(initial: u32) -> SendWindow {
-        SendWindow(initial as i64)
+        SendWindow(size(initial))
     }
 
     /// Bytes that may be written now.
@@ -27,7 +36,7 @@ impl SendWindow {
     #[inline]
     pub(super) fn consume(&mut self, bytes: usize) {
         assert!(bytes <= self.allowance(), "a frame larger than its window was about to be sent");
-        self.0 -= bytes as i64;
+        self.0 -= bytes as i32;
     }
 
     pub(super) fn increase(&mut self, increment: u32) -> Result<(), WindowError> {
@@ -36,11 +45,7 @@ impl SendWindow {
 
     /// Applies a changed SETTINGS_INITIAL_WINDOW_SIZE.
     pub(super) fn shift(&mut self, delta: i64) -> Result<(), WindowError> {
-        let next = self.0 + delta;
-        if next > i64::from(WINDOW_MAX) {
-            return Err(WindowError);
-        }
-        self.0 = next;
+        self.0 = i32::try_from(i64::from(self.0) + delta).map_err(|_| WindowError)?;
         Ok(())
     }
 }
@@ -48,23 +53,23 @@ impl SendWindow {
 /// What we allow the peer to send, and what of it has been consumed but not been announced again yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecvWindow {
-    available: i64,
+    available: i32,
     unannounced: u32,
 }
 
 impl RecvWindow {
     pub(super) const fn new(initial: u32) -> RecvWindow {
-        RecvWindow { available: initial as i64, unannounced: 0 }
+        RecvWindow { available: size(initial), unannounced: 0 }
     }
 
     /// Takes a received frame's flow-controlled length off the window. One without payload fits any window, even one that a
     /// lowered SETTINGS_INITIAL_WINDOW_SIZE has made negative (section 6.9.1).
     #[inline]
     pub(super) fn receive(&mut self, bytes: u32) -> Result<(), WindowError> {
-        if i64::from(bytes) > self.available.max(0) {
-            return Err(WindowError);
+        match i32::try_from(bytes) {
+            Ok(bytes) if bytes <= self.available.max(0) => self.available -= bytes,
+            _ => return Err(WindowError),
         }
-        self.available -= i64::from(bytes);
         Ok(())
     }
 
@@ -81,10 +86,9 @@ impl RecvWindow {
             return None;
         }
         // More may have been credited than was received: what is known to come.
-        let room = u32::try_from(i64::from(WINDOW_MAX) - self.available).unwrap_or(u32::MAX);
-        let increment = self.unannounced.min(room);
+        let increment = self.unannounced.min(self.room());
         self.unannounced -= increment;
-        self.available += i64::from(increment);
+        self.raise(increment);
         (increment > 0).then_some(increment)
     }
 
@@ -92,25 +96,37 @@ impl RecvWindow {
     /// arrived.
     #[inline]
     pub(super) fn held(&self, size: u32) -> Option<u32> {
-        u32::try_from(i64::from(size) - self.available - i64::from(self.unannounced)).ok()
+        u32::try_from(i64::from(size) - i64::from(self.available) - i64::from(self.unannounced)).ok()
     }
 
     /// Lets the peer send `bytes` more, from now on, or as many as a window has room for; says how many.
     pub(super) fn grow(&mut self, bytes: u32) -> u32 {
-        let room = u32::try_from(i64::from(WINDOW_MAX) - self.available).unwrap_or(u32::MAX);
-        let bytes = bytes.min(room);
-        self.available += i64::from(bytes);
+        let bytes = bytes.min(self.room());
+        self.raise(bytes);
         bytes
+    }
+
+    /// Octets by which it can be raised.
+    #[inline]
+    fn room(&self) -> u32 {
+        self.available.abs_diff(i32::MAX)
+    }
+
+    #[inline]
+    fn raise(&mut self, bytes: u32) {
+        self.available = self.available.saturating_add_unsigned(bytes);
     }
 
     /// Applies our own changed SETTINGS_INITIAL_WINDOW_SIZE, when the peer has acknowledged it.
     pub(super) fn shift(&mut self, delta: i64) {
-        self.available += delta;
+        // One that has grown already may have no room for all of it.
+        let next = (i64::from(self.available) + delta).min(i64::from(WINDOW_MAX));
+        self.available = i32::try_from(next).expect("a window is lowered by its size at most");
     }
 
     /// Bytes the peer may still send.
     #[cfg(test)]
-    pub(super) fn available(self) -> i64 {
+    pub(super) fn available(self) -> i32 {
         self.available
     }
 }
@@ -129,6 +145,25 @@ mod tests {
         assert_eq!(window.allowance(), 1);
         assert_eq!(window.increase(WINDOW_MAX), Err(WindowError));
         assert_eq!(window.allowance(), 1);
+    }
+
+    #[test]
+    fn the_lowest_and_the_highest_window_are_held() {
+        let mut window = SendWindow::new(WINDOW_MAX);
+        window.consume(WINDOW_MAX as usize);
+        window.shift(-i64::from(WINDOW_MAX)).expect("lowering is always legal");
+        assert_eq!(window.allowance(), 0);
+        window.increase(WINDOW_MAX).expect("back to nothing");
+        window.increase(WINDOW_MAX).expect("the largest");
+        assert_eq!(window.increase(1), Err(WindowError));
+        assert_eq!(window.allowance(), WINDOW_MAX as usize);
+        let mut window = RecvWindow::new(WINDOW_MAX);
+        assert_eq!(window.grow(1), 0);
+        assert_eq!(window.receive(WINDOW_MAX + 1), Err(WindowError));
+        window.receive(WINDOW_MAX).expect("all of it");
+        window.shift(-i64::from(WINDOW_MAX));
+        assert_eq!(window.receive(1), Err(WindowError));
+        assert_eq!(window.receive(0), Ok(()));
     }
 
     #[test]

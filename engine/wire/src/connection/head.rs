@@ -1,5 +1,6 @@
 //! Which header lists are well-formed messages (RFC 9113 sections 8.2 and 8.3). A malformed one is a stream error.
 
+use super::streams::Content;
 use crate::field::{Field, FieldList, Name};
 
 /// The list is malformed: RST_STREAM with PROTOCOL_ERROR.
@@ -9,8 +10,8 @@ pub(super) struct Malformed;
 /// What the connection itself needs to know of a message's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The announced length of the body.
-    pub(super) content_length: Option<u64>,
+    /// The body as it was announced.
+    pub(super) content: Content,
     /// A response's status; zero for a request.
     pub(super) status: u16,
 }
@@ -78,7 +79,7 @@ pub(super) fn request(fields: &FieldList) -> Result<Head, Malformed> {
     if seen.0 & needed != needed || seen.0 & !allowed != 0 {
         return Err(Malformed);
     }
-    Ok(Head { content_length, status: 0 })
+    Ok(Head { content: Content::announced(content_length), status: 0 })
 }
 
 /// Checks a response's head, an informational one included.
@@ -101,7 +102,7 @@ pub(super) fn response(fields: &FieldList) -> Result<Head, Malformed> {
     if status == 0 {
         return Err(Malformed);
     }
-    Ok(Head { content_length, status })
+    Ok(Head { content: Content::announced(content_length), status })
 }
 
 /// Checks trailers: no pseudo-header fields.
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn requests_need_their_three_fields_once_and_first() {
-        assert_eq!(request(&list(&GET)), Ok(Head { content_length: None, status: 0 }));
+        assert_eq!(request(&list(&GET)), Ok(Head { content: Content::UNKNOWN, status: 0 }));
         for missing in GET {
             let rest: Vec<_> = GET.into_iter().filter(|field| *field != missing).collect();
             assert_eq!(request(&list(&rest)), Err(Malformed), "without {missing:?}");
@@ -208,7 +209,7 @@ mod tests {
             assert_eq!(request(&list(&[GET[0], GET[1], (":path", path)])), Err(Malformed), "{path:?}");
         }
         let fine = [&GET[..], &[("te", "trailers"), ("content-length", "12")]].concat();
-        assert_eq!(request(&list(&fine)), Ok(Head { content_length: Some(12), status: 0 }));
+        assert_eq!(request(&list(&fine)), Ok(Head { content: Content::announced(Some(12)), status: 0 }));
     }
 
     #[test]

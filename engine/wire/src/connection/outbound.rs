@@ -216,7 +216,7 @@ impl Outbound {
             true => self.queue_max.saturating_sub(slot.queue.len()),
             false => 0,
         };
-        slot.queue.starved |= room == 0;
+        slot.starved |= room == 0;
         room
     }
 
@@ -225,14 +225,14 @@ impl Outbound {
         while self.len() < self.output_max {
             let Some(key) = streams.ready.pop_front() else { break };
             let Some(slot) = streams.get_mut(key) else { continue };
-            slot.queue.ready = false;
+            slot.ready = false;
             // One that was kept waiting by the output alone has nothing queued.
             let progress = match slot.queue.is_empty() {
                 true => Progress::StreamBlocked,
                 false => self.write_queued(slot),
             };
-            if slot.queue.starved && slot.queue.len() <= self.queue_max / 2 {
-                slot.queue.starved = false;
+            if slot.starved && slot.queue.len() <= self.queue_max / 2 {
+                slot.starved = false;
                 streams.room.push_back(key);
             }
             match progress {
@@ -241,7 +241,7 @@ impl Outbound {
                 Progress::Drained => self.finish(streams, key),
                 Progress::ConnectionBlocked => {
                     if let Some(slot) = streams.get_mut(key) {
-                        slot.queue.ready = true;
+                        slot.ready = true;
                         streams.ready.push_front(key);
                     }
                     break;

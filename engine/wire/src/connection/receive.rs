@@ -6,7 +6,7 @@ use super::head::{self, Head, Malformed};
 use super::inbound::Block;
 use super::shutdown::{DRAIN_PING, Shutdown};
 use super::state::{self, RecvState, Refusal};
-use super::streams::{Ended, Slot};
+use super::streams::{Content, Ended, Slot, WrongLength};
 use super::{
     Cause, Connection, ConnectionError, ErrorCode, Event, Frame, HEADER_LEN, Header, Inbound, Instant,
     Received, ResetBy, Role, StreamId, StreamKey, frame,
@@ -235,7 +235,7 @@ impl Connection {
         let head = self.head(block, head::request)?;
         let slot = Slot {
             recv: RecvState::Body,
-            content_left: head.content_length,
+            content: head.content,
             ..Slot::new(id, self.settings.recv_window(&self.config), self.outbound.initial_window)
         };
         let key = self.streams.insert(slot);
@@ -268,7 +268,7 @@ impl Connection {
                 self.heads.insert(known, head);
                 Ok(head)
             }
-            Err(Malformed) if block.too_large => Ok(Head { content_length: None, status: 0 }),
+            Err(Malformed) if block.too_large => Ok(Head { content: Content::UNKNOWN, status: 0 }),
             Err(Malformed) => Err(Fault::Stream(block.stream, ErrorCode::PROTOCOL_ERROR)),
         }
     }
@@ -286,7 +286,7 @@ impl Connection {
             return Ok(Some(Event::Informational { key, tag }));
         }
         slot.recv = RecvState::Body;
-        slot.content_left = head.content_length;
+        slot.content = head.content;
         let (end_stream, too_large) = (block.end_stream, block.too_large);
         if end_stream {
             // A response without a body may announce the length that one would have had (a reply to HEAD, or 304).
@@ -434,10 +434,8 @@ fn refused(id: StreamId, refusal: Refusal) -> Fault {
 /// Holds the body against the announced content-length (section 8.1.1) and closes the half at its end.
 #[inline]
 fn body_arrives(slot: &mut Slot, len: usize, end_stream: bool) -> Result<(), Fault> {
-    if let Some(left) = slot.content_left {
-        let left = left.checked_sub(len as u64).filter(|left| !end_stream || *left == 0);
-        slot.content_left = Some(left.ok_or(Fault::Stream(slot.id, ErrorCode::PROTOCOL_ERROR))?);
-    }
+    let counted = slot.content.arrives(len, end_stream);
+    counted.map_err(|WrongLength| Fault::Stream(slot.id, ErrorCode::PROTOCOL_ERROR))?;
     slot.recv = slot.recv.after(end_stream);
     Ok(())
 }

@@ -43,10 +43,6 @@ pub(super) enum Tail {
 pub(super) struct SendQueue {
     /// There is none for most streams, and all are moved.
     held: Option<Box<Held>>,
-    /// In `Streams::ready`.
-    pub(super) ready: bool,
-    /// The producer was told to stop: in `Streams::room` once there is room again.
-    pub(super) starved: bool,
 }
 
 /// Data, and what follows it.
@@ -62,7 +58,7 @@ pub(super) struct Held {
 }
 
 impl SendQueue {
-    const EMPTY: SendQueue = SendQueue { held: None, ready: false, starved: false };
+    const EMPTY: SendQueue = SendQueue { held: None };
 
     /// Octets that wait.
     #[inline]
@@ -154,9 +150,46 @@ pub(super) struct Slot {
     /// Octets by which its size has grown.
     pub(super) recv_grown: u32,
     pub(super) send_window: SendWindow,
-    /// Octets of the announced content that have not arrived yet.
-    pub(super) content_left: Option<u64>,
+    pub(super) content: Content,
     pub(super) queue: SendQueue,
+    /// In `Streams::ready`.
+    pub(super) ready: bool,
+    /// The producer was told to stop: in `Streams::room` once there is room again.
+    pub(super) starved: bool,
+}
+
+// There are a hundred of them on a busy connection, and a generation beside each.
+const _: () = assert!(size_of::<Slot>() <= 48, "a stream's slot has grown");
+
+/// Octets of the announced content that have not arrived yet.
+///
+/// One more than those: 0 is no announcement. The two longest announcements are taken for one, which nobody lives to see arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Content(u64);
+
+/// More arrived than was announced, or less before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WrongLength;
+
+impl Content {
+    pub(super) const UNKNOWN: Content = Content(0);
+
+    #[inline]
+    pub(super) fn announced(octets: Option<u64>) -> Content {
+        octets.map_or(Content::UNKNOWN, |octets| Content(octets.saturating_add(1)))
+    }
+
+    /// Takes a piece of the content off it, which may be the last one.
+    #[inline]
+    pub(super) fn arrives(&mut self, octets: usize, end_stream: bool) -> Result<(), WrongLength> {
+        if *self == Content::UNKNOWN {
+            return Ok(());
+        }
+        let left =
+            self.0.checked_sub(octets as u64).filter(|left| if end_stream { *left == 1 } else { *left > 0 });
+        self.0 = left.ok_or(WrongLength)?;
+        Ok(())
+    }
 }
 
 impl Slot {
@@ -169,8 +202,10 @@ impl Slot {
             recv_window: RecvWindow::new(recv_window),
             recv_grown: 0,
             send_window: SendWindow::new(send_window),
-            content_left: None,
+            content: Content::UNKNOWN,
             queue: SendQueue::EMPTY,
+            ready: false,
+            starved: false,
         }
     }
 
@@ -340,10 +375,10 @@ impl Streams {
     /// Puts a stream in line for writing, unless it stands there already.
     pub(super) fn mark_ready(&mut self, key: StreamKey) {
         let Some(slot) = self.slots.get_mut(key.0) else { return };
-        if slot.queue.ready || (slot.queue.is_empty() && !slot.queue.starved) {
+        if slot.ready || (slot.queue.is_empty() && !slot.starved) {
             return;
         }
-        slot.queue.ready = true;
+        slot.ready = true;
         if self.ready.len() >= 2 * self.slots.len() + READY_SLACK {
             // While the connection's window is used up nobody's turn comes, so that the dead would stay for ever.
             self.ready.retain(|queued| self.slots.contains(queued.0));
@@ -388,14 +423,35 @@ impl Streams {
             let key = StreamKey(key);
             assert_eq!(self.index.get(slot.id), Some(key.0.index()), "index and slab disagree");
             let queued = self.ready.iter().filter(|queued| **queued == key).count();
-            assert_eq!(
-                queued,
-                usize::from(slot.queue.ready),
-                "membership of `ready` disagrees with the queue"
-            );
+            assert_eq!(queued, usize::from(slot.ready), "membership of `ready` disagrees with the queue");
             assert!(!slot.is_closed(), "a closed stream still has a slot");
             assert!(slot.queue.held.as_ref().is_none_or(|held| held.sent <= held.bytes.len()
                 && held.pieces.first().is_none_or(|piece| held.sent <= piece.at)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_held_against_what_was_announced() {
+        for (announced, pieces, end, fits) in [
+            (None, &[3, 4][..], true, true),
+            (Some(0), &[], true, true),
+            (Some(0), &[1], false, false),
+            (Some(7), &[3, 4], true, true),
+            (Some(7), &[3, 4], false, true),
+            (Some(7), &[3], true, false),
+            (Some(7), &[3, 5], false, false),
+            (Some(u64::MAX), &[7], false, true),
+            (Some(u64::MAX), &[7], true, false),
+        ] {
+            let mut content = Content::announced(announced);
+            let arrived = pieces.iter().try_for_each(|piece| content.arrives(*piece, false));
+            let ended = arrived.and_then(|()| content.arrives(0, end));
+            assert_eq!(ended.is_ok(), fits, "{pieces:?} of {announced:?}, end {end}");
         }
     }
 }
