@@ -51,6 +51,9 @@ impl Wake for CallWaker {
     }
 }
 
+/// The waker of a slot, and what it leads to.
+type Made = (Arc<CallWaker>, Waker);
+
 /// The timer of one call slot.
 #[derive(Default)]
 struct SlotTimer {
@@ -63,7 +66,7 @@ struct SlotTimer {
 /// then on. Wakers and timers lie apart: many a connection has calls that wait and none with a deadline.
 #[derive(Default)]
 pub(crate) struct CallSlots {
-    wakers: Box<[Option<(Arc<CallWaker>, Waker)>]>,
+    wakers: Box<[Option<Made>]>,
     timers: Box<[SlotTimer]>,
 }
 
