@@ -66,11 +66,6 @@ impl<'a> Raw<'a> {
         }
         raw
     }
-
-    /// As [`read`](Self::read) gives it.
-    fn timeout_of(fields: &'a FieldList) -> Option<&'a [u8]> {
-        fields.iter().rfind(|field| field.known == Name::GrpcTimeout).map(|field| field.value)
-    }
 }
 
 /// The heads of one connection that come again, so that they are read once.
@@ -90,8 +85,7 @@ impl Heads {
         methods: &[Entry],
     ) -> Result<Head, Refused> {
         if let Some(head) = self.known.get(block) {
-            // Two blocks that are the same may differ in their timeouts.
-            let timeout = head.timeout.and_then(|_| timeout::parse(Raw::timeout_of(fields)?));
+            let timeout = block.and_then(|block| block.timeout()).or(head.timeout);
             return Ok(Head { timeout, ..*head });
         }
         let head = read(fields, router, methods)?;

@@ -37,8 +37,8 @@ const STREAMS: usize = 100;
 /// Bytes that a connection with 100 streams in flight may hold, by method. Each has sent a message, which was read, and its handler
 /// waits for what will not come yet; handlers' futures and streams are in it.
 const BUSY_BYTES_MAX: [(&str, EndStream, isize); 3] = [
-    ("/test.Sums/Wait", EndStream::Yes, 72_000),
-    ("/test.Sums/Sum", EndStream::No, 63_000),
+    ("/test.Sums/Wait", EndStream::Yes, 52_000),
+    ("/test.Sums/Sum", EndStream::No, 64_000),
     ("/test.Sums/Echo", EndStream::No, 60_000),
 ];
 /// One test at a time: they count with one counter.

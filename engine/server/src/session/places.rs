@@ -30,9 +30,14 @@ impl Places {
         index
     }
 
+    /// By a quarter, as slabs do: with a hundred calls in flight, doubling would leave thousands of octets unused.
     #[cold]
     fn grow(&mut self, index: u32) {
-        self.places.resize_with(wide(index) + 1, || None);
+        let (len, needed) = (self.places.len(), wide(index) + 1);
+        if needed > self.places.capacity() {
+            self.places.reserve_exact(needed.max(len + len / 4) - len);
+        }
+        self.places.resize_with(needed, || None);
     }
 
     /// Who is in this place.

@@ -176,16 +176,16 @@ impl Connection {
         self.inbound.fields()
     }
 
-    /// The fields of the last event, to keep. Those of a block that has come before are shared with all who have asked (but one whose timeout differs each time); others are
-    /// put in the list that `vacant` gives, which nobody else should have, and its storage may be used for the next ones. What
-    /// [`fields`](Self::fields) are afterwards is not said.
+    /// The fields of the last event, to keep. Those of a block that has come before are shared with all who have asked, where that
+    /// pays; others are put in the list that `vacant` gives, which nobody else should have, and its storage may be used for the next
+    /// ones. What [`fields`](Self::fields) are afterwards is not said.
     #[inline]
     pub fn take_fields(&mut self, vacant: impl FnOnce() -> Arc<FieldList>) -> Arc<FieldList> {
         self.inbound.take_fields(vacant)
     }
 
     /// The header block that [`fields`](Self::fields) are of, if it is one that has come before: whoever has found something out
-    /// about it needs not do so again, but for what depends on the value of `grpc-timeout`.
+    /// about it needs not do so again, but for what depends on its [`timeout`](KnownBlock::timeout).
     #[inline]
     #[must_use]
     pub fn known_block(&self) -> Option<KnownBlock> {

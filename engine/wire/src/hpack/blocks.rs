@@ -13,6 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use core::num::NonZeroU32;
+use core::time::Duration;
 
 use super::ListLimits;
 use super::dynamic_table::DynamicTable;
@@ -30,14 +31,23 @@ const REPLACE_EVERY: u32 = 32;
 /// As many changes as no table sees.
 const NO_TABLE: u64 = u64::MAX;
 
-/// A header block that has come before and means the same still. Two of one connection that are equal have equal fields, but for the
-/// value of one `grpc-timeout` that is well-formed in both; of others it says nothing.
+/// A header block that has come before and means the same still, but perhaps for its [`timeout`](Self::timeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownBlock {
     /// Where it is kept.
     place: u8,
     /// Which of all those that its connection has kept.
     number: NonZeroU32,
+    timeout: Option<Duration>,
+}
+
+impl KnownBlock {
+    /// The value of its `grpc-timeout`, if that may differ from one time to the next. All else is the same each time.
+    #[inline]
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
 }
 
 /// What was found out about blocks of one connection, so that it need not be found out again.
@@ -102,8 +112,10 @@ pub(super) struct Blocks {
 #[derive(Debug)]
 struct Block {
     raw: Vec<u8>,
-    /// Metadata may share those of a block without a timeout.
+    /// Metadata may share them.
     fields: Arc<FieldList>,
+    /// Calls still had them when they had to change: calls have copies from then on, in lists that are used again.
+    copied: bool,
     number: NonZeroU32,
     /// The table before the block.
     before: TableState,
@@ -139,6 +151,12 @@ impl Block {
         let shape = self.shape.as_ref()?;
         Some((shape, shape.moved(inserted - self.before.inserted)?))
     }
+
+    /// The fields, to change them.
+    fn own_fields(&mut self) -> &mut FieldList {
+        self.copied |= Arc::get_mut(&mut self.fields).is_none();
+        Arc::make_mut(&mut self.fields)
+    }
 }
 
 impl Blocks {
@@ -156,7 +174,7 @@ impl Blocks {
             (0_u8..).zip(&self.kept).find(|(_, block)| block.equal_for == changes && block.raw == raw);
         let Some((place, block)) = known else { return self.find_like(raw, table, limits) };
         let fits = block.fields.len() <= limits.fields_max && block.fields.size() <= limits.size_max;
-        fits.then_some(KnownBlock { place, number: block.number })
+        fits.then_some(KnownBlock { place, number: block.number, timeout: None })
     }
 
     /// The block that differs from `raw` only as its shape allows.
@@ -175,10 +193,12 @@ impl Blocks {
             if block.fields.len() > limits.fields_max || size > limits.size_max {
                 return None;
             }
+            let mut timeout = None;
             if let Difference::Timeout(replaced) = difference {
-                replaced.apply(Arc::make_mut(&mut block.fields), table);
+                replaced.apply(block.own_fields(), table);
+                timeout = Some(replaced.timeout);
             }
-            return Some(KnownBlock { place, number: block.number });
+            return Some(KnownBlock { place, number: block.number, timeout });
         }
         None
     }
@@ -189,11 +209,11 @@ impl Blocks {
         &self.kept[usize::from(block.place)].fields
     }
 
-    /// The same, to be shared, unless the next block of the kind changes them.
+    /// The same, to be shared, unless that has not paid.
     #[inline]
     pub(super) fn shared_fields(&self, block: KnownBlock) -> Option<Arc<FieldList>> {
         let block = &self.kept[usize::from(block.place)];
-        (block.equal_for != NO_TABLE).then(|| block.fields.clone())
+        (!block.copied).then(|| block.fields.clone())
     }
 
     /// Keeps what `raw` was decoded to, with the table from `before` to `after`; [`find`](Self::find) has not found it just then.
@@ -217,10 +237,10 @@ impl Blocks {
         let Some(number) = self.next_number() else { return };
         if place == self.kept.len() {
             let (raw, fields) = (raw.to_vec(), Arc::new(fields.clone()));
-            return self.kept.push(Block { raw, fields, number, before, equal_for, shape });
+            return self.kept.push(Block { raw, fields, copied: false, number, before, equal_for, shape });
         }
         let block = &mut self.kept[place];
-        (block.number, block.before) = (number, before);
+        (block.copied, block.number, block.before) = (false, number, before);
         (block.equal_for, block.shape) = (equal_for, shape);
         block.raw.clear();
         block.raw.extend_from_slice(raw);

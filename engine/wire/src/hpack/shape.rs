@@ -9,6 +9,7 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::dynamic_table::DynamicTable;
 use super::{DYNAMIC_FIRST, huffman, integer};
@@ -55,6 +56,8 @@ struct Gap {
 pub(super) struct Replaced<'a> {
     field: usize,
     value: &'a [u8],
+    /// What the value says.
+    pub(super) timeout: Duration,
     /// Whether it enters the table.
     enters: bool,
 }
@@ -174,12 +177,12 @@ impl Shape {
             huffman::decode(octets, scratch).ok()?;
             value = scratch;
         }
-        timeout::parse(value)?;
+        let timeout = timeout::parse(value)?;
         let enters = gap.enters;
         // What follows a timeout that enters the table is read after it has, and after what it evicts has gone.
         let len = if enters { table.len_with(entry_of(value).size())? } else { table.len() };
         let is_same = self.is_moved(gap.raw.end..kept.len(), kept, rest, moved);
-        let replaced = Replaced { field: gap.field, value, enters };
+        let replaced = Replaced { field: gap.field, value, timeout, enters };
         (is_same && is_there(self.oldest[1], moved, len)).then_some(Difference::Timeout(replaced))
     }
 
@@ -395,6 +398,25 @@ mod tests {
         let plain: Vec<_> = plain(&calls);
         let both: Vec<_> = calls.iter().flat_map(|call| [call.clone(), plain.clone()]).collect();
         assert_eq!(known(&mut decoder, &mut encoder, &both), 2 * 40 - 3);
+    }
+
+    #[test]
+    fn what_a_call_still_has_is_not_changed_for_the_next_one() {
+        let (mut decoder, mut encoder) = (Decoder::new(4096), Fifo::new(4096, false));
+        let calls = ["1S", "2S"].map(|timeout| request(timeout, Kind::Without));
+        known(&mut decoder, &mut encoder, &calls);
+        let mut next = |timeout| {
+            let block = encoder.block(&request(timeout, Kind::Without));
+            let known = decoder.known(&block, LIMITS).expect("its like came before");
+            (known.timeout(), decoder.shared_fields(known))
+        };
+        let (timeout, first) = next("3S");
+        let first = first.expect("nobody has had them");
+        assert_eq!(timeout, Some(Duration::from_secs(3)));
+        let (timeout, second) = next("44S");
+        assert_eq!(timeout, Some(Duration::from_secs(44)));
+        assert_eq!(first.get(b"grpc-timeout"), Some(&b"3S"[..]));
+        assert!(second.is_none(), "calls that last have copies, so that nothing is allocated for each");
     }
 
     #[test]
