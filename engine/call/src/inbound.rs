@@ -79,7 +79,7 @@ struct State {
     has_trailers: bool,
     /// Whether the last message taken had its compressed flag set.
     compressed: bool,
-    /// Messages taken that the session has not asked for yet: it asks after each time the handler was polled.
+    /// Messages taken that the session has not asked for yet: a server's asks after each time the handler was polled, a client's never.
     messages_taken: u32,
 }
 
@@ -264,7 +264,7 @@ impl Inbound {
                 );
                 state.credit += taken - std::mem::take(&mut state.prepaid).min(taken);
                 state.compressed = message.compressed;
-                state.messages_taken += 1;
+                state.messages_taken = state.messages_taken.wrapping_add(1);
                 let item = open(message, encoding, max, decode);
                 if item.is_err() {
                     state.discard();

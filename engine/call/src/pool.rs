@@ -3,8 +3,9 @@
 //! Bounded twice: no more than [`BUFFERS_MAX`] buffers of up to [`BUFFER_BYTES_MAX`] are kept, so a thread never holds more than
 //! 16 MiB in them, and 4 MiB in field lists. Larger ones, which large messages leave, are kept up to [`LARGE_BYTES_MAX`] in
 //! all. [`KEPT_LINES`] says so to whoever adds up a worker's memory, and buffers that nobody has needed for a while are given
-//! back by [`trim_kept`]. They are kept in between since memory that is new to the process costs a fault for each 4 KiB, more than it costs to copy them. `memory`'s pool does not fit: it lends buffers of
-//! one fixed size and counts those that are out, while these grow with what they hold and may end with their call.
+//! back by [`trim_kept`]. They are kept in between since memory that is new to the process costs a fault for each 4 KiB, more than it
+//! costs to copy them. `memory`'s pool does not fit: it lends buffers of one fixed size and counts those that are out, while these
+//! grow with what they hold and may end with their call.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

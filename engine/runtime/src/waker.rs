@@ -119,7 +119,7 @@ impl CallSlots {
         }
     }
 
-    /// Remembers a timer; gives the one that it replaces.
+    /// Remembers a timer in place of one that has been taken, or none.
     pub(crate) fn set_timer(&mut self, slot: u32, timer: impl FnOnce(u32) -> TimerKey) {
         let of_slot = place(&mut self.timers, slot);
         of_slot.serial = of_slot.serial.wrapping_add(1);

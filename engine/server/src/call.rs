@@ -80,7 +80,7 @@ pub(crate) enum State {
         /// The arriving half, where the method takes a stream.
         inbound: Option<Rc<Inbound>>,
     },
-    /// A poll, or its preparation, is under way: user code runs, and nobody but the poll's own caller sees this.
+    /// Another poll than the first, or its preparation, is under way: user code runs, and nobody but the poll's own caller sees this.
     Polling,
 }
 

@@ -62,6 +62,15 @@ fn one_that_does_not_fit_behind_the_others_has_a_frame_of_its_own() {
 }
 
 #[test]
+fn whoever_goes_on_though_the_batch_is_full_sends_no_frame_that_is_too_large() {
+    let mut trace = answering(called());
+    let messages = [1, 2, 3].map(|octet| vec![octet; 10_000]);
+    send(&mut trace, |batch| messages.iter().for_each(|message| add(batch, message)));
+    let rest = messages[1..].concat();
+    assert_eq!(trace.output(), [data(&messages[0]), data(&rest[..16_384]), data(&rest[16_384..])]);
+}
+
+#[test]
 fn a_window_lets_out_what_it_would_of_messages_sent_alone() {
     let mut trace = windowed(8);
     send(&mut trace, |batch| {

@@ -372,7 +372,8 @@ impl<S: Session> Driver<S> {
             return None;
         }
         // Nearly every client calls with its preface, and our SETTINGS cost no write of their own then.
-        if self.phase == Phase::Open && self.tls.is_none() && self.wire.awaits_preface() {
+        let may_wait = self.tls.is_none() && self.wire.wants_input();
+        if self.phase == Phase::Open && may_wait && self.wire.awaits_preface() {
             return None;
         }
         let next = self.output.next(&mut self.wire, self.tls.as_deref_mut(), &self.worker.buffers)?;

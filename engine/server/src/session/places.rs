@@ -3,8 +3,8 @@
 //! The protocol has given the stream a place already, so none is looked for here, and an exchange ends where it lies, without
 //! being moved out. Alternative that lost: a slab, whose list of free places costs a unary call about 100 instructions.
 //!
-//! Does not: grow beyond the most streams that a connection may have. Invariant: `wire` tells how a stream has ended before it
-//! gives its number to another, so a place that a new stream comes to is free.
+//! Does not: grow beyond the most streams that a connection may have. Invariant: a stream of which we have not had the last
+//! word ends with an event, and `wire` gives its number to another only after that, so a place that a new stream comes to is free.
 
 use corelane_wire::connection::StreamKey;
 

@@ -14,7 +14,7 @@ pub struct Batch<'a> {
     whole: Mark,
     /// Octets of them.
     len: usize,
-    /// Octets before the last of them.
+    /// Octets before the last of them that was added while there was room.
     before_last: usize,
     /// Octets that have room.
     room: usize,
@@ -43,7 +43,10 @@ impl<'a> Batch<'a> {
         if written.is_err() {
             self.out.rewind(self.whole);
         } else {
-            self.before_last = self.len;
+            if self.len <= self.room {
+                // Past that, nothing fits a frame any more: all of it goes by way of the queue.
+                self.before_last = self.len;
+            }
             self.whole = self.out.mark();
             self.len = self.out.written_since(self.start);
             if self.len != self.out.heads_since(self.start).len() {

@@ -10,7 +10,7 @@ pub struct StreamKey(pub(super) Key);
 
 impl StreamKey {
     /// The stream's number: small, and no two streams have the same one at a time. A stream that it was given to before has
-    /// ended, and [`Event::Reset`] has said so unless both sides had closed it.
+    /// ended, and [`Event::Reset`] has said so unless its owner had ended its own side.
     #[inline]
     #[must_use]
     pub const fn index(self) -> u32 {
