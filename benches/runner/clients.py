@@ -97,6 +97,15 @@ def own(words, cores):
     return Done(said["calls"], said["calls_per_s"], latency_us, (usage.ru_utime + usage.ru_stime) * 1e6)
 
 
+def said(words):
+    """What a program prints as JSON."""
+    out = _run([str(word) for word in words])
+    try:
+        return json.loads(out[out.index("{"):out.rindex("}") + 1])
+    except ValueError:
+        raise Failed(f"{' '.join(map(str, words))}: no JSON: {tail(out, 4)}") from None
+
+
 @functools.cache
 def usage(program):
     """What a program says when it is called without arguments."""

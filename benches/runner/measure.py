@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from . import clients, peers
 from .http2 import Connection
-from .machine import Failed, NotMeasured, cpu_us, resident_bytes
+from .machine import Failed, NotMeasured, cpu_us, peak_bytes, resident_bytes
 from .profile import NoRecorder, Recorder
 from .server import Server
 
@@ -134,14 +134,19 @@ def raw_client(bench):
     return {"us a call": done.cpu_us / done.calls, "calls/s": done.calls_per_s, "p50 us": done.latency_us[0.5]}
 
 
-@contextlib.contextmanager
-def _many(port, count):
-    """So many connections that have exchanged SETTINGS."""
+def _allow_files(count):
+    """Lets this process, and those that it starts, have so many connections."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if limit < count + 100:
         raise NotMeasured(f"{count} connections, and `ulimit -Hn` allows {limit} files")
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+@contextlib.contextmanager
+def _many(port, count):
+    """So many connections that have exchanged SETTINGS."""
+    _allow_files(count)
     connections = []
     try:
         while len(connections) < count:
@@ -227,6 +232,21 @@ def paced(bench, peer, shape, rate, seconds):
         spent = cpu_us(server.pid) - before
     q = done.latency_us
     return {"p99.9 us": q[0.999], "p99 us": q[0.99], "p50 us": q[0.5], "us a call": spent / done.calls, "calls/s": done.calls_per_s}
+
+
+def crowd(bench, peer, count):
+    """Latency and memory of a server of which each of many connections asks for one call a second, at times of its own."""
+    count = count // 10 if bench.quick else count
+    words = ["taskset", "-c", bench.client_cores, peers.GENERATOR.path, "bench", "-c", count, "-s", 1, "--workers", 1, "--rate", count,
+             "--warm-up", "4s", "-z", "2s" if bench.quick else "8s", "--request-size", 16, "--response-size", 16, "--json", "--no-progress"]
+    _allow_files(count)
+    with bench.server(peer) as server:
+        said = clients.said([*words, f"127.0.0.1:{server.port}"])
+        resident = peak_bytes(server.pid)
+    if said["calls"]["succeeded"] < said["calls"]["total"] or said["calls"]["not_sent"]:
+        raise Failed(f"corelane bench: not every call succeeded: {said['calls']}")
+    latency_us = {each["percent"]: each["ns"] / 1000 for each in said["latency_ns"]["percentiles"]}
+    return {"p99 us": latency_us[99.0], "p50 us": latency_us[50.0], "peak MiB": resident / 2**20}
 
 
 def churn(bench, peer):

@@ -59,6 +59,10 @@ def _build_ours():
     _run("corelane", [_cargo(), "build", "--release", "--locked", "-p", "corelane-benches", "--bin", "bench-peer"], ROOT)
 
 
+def _build_tools():
+    _run("corelane-bench", [_cargo(), "build", "--release", "--locked", "-p", "corelane-tools"], ROOT)
+
+
 def _build_cargo_peer(package):
     environment = {"CARGO_TARGET_DIR": str(PEERS)}
     if package == "peer-pajamax":
@@ -104,7 +108,8 @@ PAJAMAX = Peer("pajamax", "0.3, a thread for each connection, mimalloc, fat LTO;
 GRPC_GO = Peer("grpc-go", "1.85, NumStreamWorkers, SharedWriteBuffer, 8 MiB windows, GOMAXPROCS = workers", _build_go, "peers/grpc-go/peer-grpc-go")
 GRPC_CPP = Peer("gRPC C++", "Debian's libgrpc++, asynchronous interface, a completion queue for each thread, throughput target, jemalloc, -O3",
                 _build_cpp, "peers/grpc-cpp/peer-grpc-cpp")
-ALL = (FLOOR, RAW, CORELANE, PAJAMAX, GRPC_CPP, GRPC_GO, TONIC)
+GENERATOR = Peer("corelane bench", "the load generator of this repository's tools, for row 23", _build_tools, "release/corelane", ())
+ALL = (FLOOR, RAW, CORELANE, GENERATOR, PAJAMAX, GRPC_CPP, GRPC_GO, TONIC)
 
 
 def build(say):

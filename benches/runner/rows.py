@@ -8,7 +8,7 @@ from . import counted, measure
 from .goals import Goal, at_most, of_class, part, times
 from .machine import cores
 from .measure import Shape
-from .peers import CORELANE, FLOOR, GRPC_CPP, GRPC_GO, PAJAMAX, RAW, TONIC
+from .peers import CORELANE, FLOOR, GENERATOR, GRPC_CPP, GRPC_GO, PAJAMAX, RAW, TONIC
 
 GRPC = (CORELANE, GRPC_CPP, GRPC_GO, TONIC)
 SERVERS = (FLOOR, CORELANE, PAJAMAX, GRPC_CPP, GRPC_GO, TONIC)
@@ -16,7 +16,7 @@ BUT_PAJAMAX = (FLOOR, CORELANE, GRPC_CPP, GRPC_GO, TONIC)
 THREADS = "Without pajamax, whose thread for each connection takes hundreds of KiB: 5,000 of them would fill a small machine."
 WINDOWS = "Without pajamax, which breaks the connection here: it sends past the client's windows."
 ONE_FRAME = "Without pajamax, which wants each message in one DATA frame."
-CONNECTIONS_IDLE, CONNECTIONS_PARKED, CALLS_PARKED = 5_000, 50, 100
+CONNECTIONS_IDLE, CONNECTIONS_PARKED, CALLS_PARKED, CROWD = 5_000, 50, 100, 10_000
 
 
 @dataclass(frozen=True)
@@ -142,4 +142,7 @@ ALL = (
     _row(21, "TLS 1.3 on rows 1 and 3", UNARY_US, [], note="Not measured here: it belongs to the issue that brings TLS."),
     _row(22, "a second worker on a second core, unary 16 B, 20 x 50", "us of time a call" if len(cores()) >= 4 else UNARY_US, _workers(),
          goals=_workers_goals(), note=WORKERS_NOTE),
+    _row(23, f"{CROWD:,} connections, a call a second on each, one worker, p99", "p99 us",
+         [(peer.name, (peer, GENERATOR), partial(measure.crowd, peer=peer, count=CROWD)) for peer in (CORELANE, GRPC_GO, TONIC)],
+         goals=(at_most(5_000, "us"),), note="Wall time, by `corelane bench` in an open loop. Peak memory is the whole server's, start included."),
 )
