@@ -47,12 +47,16 @@ def cpu_us(pid):
 
 def resident_bytes(pid):
     """User memory: what of the process is in RAM."""
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) * 1024
+    return _status_bytes(pid, "VmRSS")
 
 
 def peak_bytes(pid):
     """User memory at its largest so far."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) * 1024
+    return _status_bytes(pid, "VmHWM")
+
+
+def _status_bytes(pid, key):
+    return int(re.search(rf"{key}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) * 1024
 
 
 def _output(*words):
