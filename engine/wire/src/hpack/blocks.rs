@@ -173,7 +173,7 @@ impl Blocks {
         let known =
             (0_u8..).zip(&self.kept).find(|(_, block)| block.equal_for == changes && block.raw == raw);
         let Some((place, block)) = known else { return self.find_like(raw, table, limits) };
-        let fits = block.fields.len() <= limits.fields_max && block.fields.size() <= limits.size_max;
+        let fits = limits.hold(block.fields.len(), block.fields.size());
         fits.then_some(KnownBlock { place, number: block.number, timeout: None })
     }
 
@@ -190,7 +190,7 @@ impl Blocks {
                 Difference::Moved => block.fields.size(),
                 Difference::Timeout(replaced) => replaced.size_of(&block.fields),
             };
-            if block.fields.len() > limits.fields_max || size > limits.size_max {
+            if !limits.hold(block.fields.len(), size) {
                 return None;
             }
             let mut timeout = None;

@@ -33,6 +33,12 @@ impl ListLimits {
     fn size_bound(self) -> usize {
         self.size_max.min(1 << 31)
     }
+
+    /// Whether a list of so many fields and of this size keeps within them.
+    #[inline]
+    pub(super) fn hold(self, fields: usize, size: usize) -> bool {
+        fields <= self.fields_max && size <= self.size_max
+    }
 }
 
 /// What became of a block that was decoded to its end.

@@ -67,7 +67,7 @@ impl Prefixes {
             let tail = block.strip_prefix(&prefix.raw[..])?;
             tail.first().is_none_or(|first| *first < 0x80).then_some((prefix, tail))
         })?;
-        let fits = prefix.fields.len() <= limits.fields_max && prefix.fields.size() <= limits.size_max;
+        let fits = limits.hold(prefix.fields.len(), prefix.fields.size());
         fits.then_some((&prefix.fields, tail))
     }
 
