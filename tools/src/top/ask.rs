@@ -94,7 +94,14 @@ impl Port {
         let deadline = Instant::now() + PATIENCE;
         let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
+        // Whole in one write: formatted into the stream, each piece would be a packet of its own.
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        match stream.write_all(request.as_bytes()) {
+            // It hung up; what it said before that can still be read.
+            Err(error) if is_hangup(error.kind()) => {}
+            written => written?,
+        }
         let mut heard = Vec::new();
         let mut piece = [0; 16 * 1024];
         loop {
@@ -108,7 +115,7 @@ impl Port {
                 Ok(read) => heard.extend_from_slice(&piece[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // What a server of something else has to say before it hangs up tells what it is.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !heard.is_empty() => {
+                Err(error) if is_hangup(error.kind()) && !heard.is_empty() => {
                     return Ok(heard);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -124,20 +131,29 @@ impl Port {
     }
 }
 
+fn is_hangup(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead as _, BufReader};
     use std::net::TcpListener;
     use std::thread;
 
-    /// Who accepts one connection, reads a request and answers with this.
+    /// Who accepts one connection, reads a request to its end and answers with this.
     fn answering(answer: &'static str) -> Port {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = Port::new(listener.local_addr().unwrap());
         thread::spawn(move || {
-            let (mut peer, _) = listener.accept().unwrap();
-            let _ = peer.read(&mut [0; 1024]);
-            let _ = peer.write_all(answer.as_bytes());
+            let (peer, _) = listener.accept().unwrap();
+            let mut peer = BufReader::new(peer);
+            let mut line = String::new();
+            while peer.read_line(&mut line).unwrap() > 0 && line != "\r\n" {
+                line.clear();
+            }
+            peer.get_mut().write_all(answer.as_bytes()).unwrap();
         });
         port
     }
@@ -159,6 +175,20 @@ mod tests {
             trouble("HTTP/1.1 503 Busy\r\n\r\n{\"error\":\"later\"}"),
             "HERE refuses: {\"error\":\"later\"}"
         );
+    }
+
+    /// A connection that is closed with octets unread is reset, and writing to it fails.
+    #[test]
+    fn who_answers_unasked_and_hangs_up_is_heard() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = Port::new(listener.local_addr().unwrap());
+        for _ in 0..100 {
+            let trouble = thread::scope(|scope| {
+                scope.spawn(|| listener.accept().unwrap().0.write_all(b"SSH-2.0-it\r\n").unwrap());
+                port.read().unwrap_err().to_string()
+            });
+            assert!(trouble.ends_with("it does not speak HTTP"), "{trouble}");
+        }
     }
 
     #[test]
