@@ -388,9 +388,10 @@ fn deadlines_end_streams_too_and_their_handlers() {
     on_both(move || {
         let (caller, seen) = (caller(&target), seen.clone());
         async move {
+            caller.channel().ready().await.unwrap();
             let started = seen.started();
             let mut request = Request::new("a …".to_owned());
-            request.set_timeout(Duration::from_millis(100));
+            request.set_timeout(Duration::from_millis(300)); // the first message comes well before
             let mut words = caller.server_streaming(SPLIT, Text::new(), request).await.unwrap().into_inner();
             assert_eq!(words.message().await.unwrap().as_deref(), Some("a"));
             assert_eq!(words.message().await.unwrap_err().code(), Code::DeadlineExceeded);

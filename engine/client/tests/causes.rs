@@ -454,13 +454,23 @@ fn a_request_that_is_too_large_for_a_stream_that_is_not_kept() {
 #[test]
 fn a_deadline_that_is_over_says_where() {
     // `cancel.rs` has the other places.
-    fails_with(
-        &Peer::answering(|_, _| ()),
-        |builder| builder.timeout(Duration::from_millis(20)),
-        |cause| matches!(cause, Cause::Deadline(Place::Response)),
-        Code::DeadlineExceeded,
-        "the deadline was over while the server had not answered (PEER, after …)",
-    );
+    let peer = Peer::answering(|_, _| ());
+    let (target, address) = (peer.target.clone(), peer.address.clone());
+    on_both(move || {
+        let caller = caller_with(Channel::builder(&target).timeout(Duration::from_millis(20)));
+        let address = address.clone();
+        async move {
+            caller.channel().ready().await.unwrap();
+            let status = say(&caller, "hello").await.unwrap_err();
+            let text = format!(
+                "the deadline was over while the server had not answered (endpoint {address}, after …)"
+            );
+            assert_eq!((status.code(), told(&status)), (Code::DeadlineExceeded, text));
+            let failure = failure(&status);
+            assert!(matches!(failure.cause, Cause::Deadline(Place::Response)), "{failure:?}");
+            assert_eq!((failure.endpoint.as_deref(), failure.attempt), (Some(&*address), 1));
+        }
+    });
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn the_deadline_of_a_stream_is_read_by_a_waker() {
             caller.channel().ready().await.unwrap();
             let reading = Bridged::new(async move {
                 let mut request = Request::new(String::new());
-                request.set_timeout(Duration::from_millis(30));
+                request.set_timeout(Duration::from_millis(300)); // the head comes well before
                 let words = caller.server_streaming(SPLIT, Text::new(), request).await;
                 (words.unwrap().into_inner().message().await, say(&caller, "next").await)
             });
