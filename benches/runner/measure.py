@@ -7,7 +7,8 @@ user and system together, unless its name says otherwise.
 import contextlib
 import resource
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from . import clients, peers
 from .http2 import Connection
@@ -219,7 +220,8 @@ def ping_pong(bench, server_peer, client_peer, server_spins, client_spins):
         drive = lambda calls: load(bench, client_peer, server, "unary", shape, calls, on_client)
     with context as server:
         warm_up = drive(_warm_up_calls(shape) // 4)
-        done = drive(bench.sized(warm_up, 1))
+        with bench.recorder.attached(server.pid):
+            done = drive(bench.sized(warm_up, 1))
     return {"p50 us": done.latency_us[0.5], "p99 us": done.latency_us[0.99], "p99.9 us": done.latency_us[0.999]}
 
 
@@ -266,7 +268,23 @@ def workers(bench, peer, shape, count, server_cores, client_cores):
     threads = len(client_cores.split(","))
     with Server(peer.serve("{port}", shape.response, count), server_cores) as server:
         warm_up = clients.h2load(server.port, client_cores, shape, calls=_warm_up_calls(shape), threads=threads)
-        before = cpu_us(server.pid)
-        done = clients.h2load(server.port, client_cores, shape, calls=bench.sized(warm_up, shape.connections * shape.streams), threads=threads)
-        spent = cpu_us(server.pid) - before
+        with bench.recorder.attached(server.pid):
+            before = cpu_us(server.pid)
+            done = clients.h2load(server.port, client_cores, shape, calls=bench.sized(warm_up, shape.connections * shape.streams), threads=threads)
+            spent = cpu_us(server.pid) - before
     return {"us of time a call": 1e6 / done.calls_per_s, "us a call": spent / done.calls, "calls/s": done.calls_per_s}
+
+
+def apart(bench, peer, shape, server_cores, client_cores):
+    """As `workers`, of as many processes with one worker each: they share nothing that two workers of one process could."""
+    cores = server_cores.split(",")
+    part = replace(shape, connections=shape.connections // len(cores))
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(cores)) as together:
+        servers = [stack.enter_context(Server(peer.serve("{port}", shape.response), core)) for core in cores]
+        drive = lambda calls: list(together.map(lambda server: clients.h2load(server.port, client_cores, part, calls=calls), servers))
+        warm_up = drive(_warm_up_calls(part))
+        before = sum(cpu_us(server.pid) for server in servers)
+        done = drive(bench.sized(warm_up[0], part.connections * part.streams))
+        spent = sum(cpu_us(server.pid) for server in servers) - before
+    calls, calls_per_s = sum(each.calls for each in done), sum(each.calls_per_s for each in done)
+    return {"us of time a call": 1e6 / calls_per_s, "us a call": spent / calls, "calls/s": calls_per_s}

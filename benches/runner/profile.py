@@ -109,8 +109,9 @@ def write(found, machine, command, path):
     """`found`: rows, each with what its entrants' components cost, in the row's unit; writes a table for each row."""
     lines = [f"# Where the time of {path.stem.removesuffix('-profile')} goes", "",
              f"Written by `{command}`: `perf` samples the CPU clock of the process under test, {SAMPLES_PER_S:,} times a second, while it is measured "
-             "as the row says. A figure is a component's share of the samples times the process's CPU time for a call or message; what the "
-             "compiler has inlined counts for the function around it. The sampling itself is in the sums.", "",
+             "as the row says. A figure is a component's share of the samples times the process's CPU time for a call or message (in row 15, "
+             "where it never sleeps, times the latency); what the compiler has inlined counts for the function around it. The sampling itself is in "
+             "the sums.", "",
              "| machine | |", "|---|---|", *(f"| {key} | {value} |" for key, value in machine.items()), ""]
     for row, entrants in found:
         lines += [f"## {row.number}. {row.title}", "", "| " + " | ".join(["us", *entrants]) + " |", "|---" * (len(entrants) + 1) + "|"]

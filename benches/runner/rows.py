@@ -30,6 +30,7 @@ class Row:
     beyond: tuple[Goal, ...] = ()
     note: str = ""
     once: bool = False  # counts do not vary: one round is enough
+    sampled: tuple[str, ...] = (FLOOR.name, RAW.name, CORELANE.name, TONIC.name)  # by --profile, of the entrants
 
 
 def _row(number, title, figure, entrants, **rest):
@@ -77,18 +78,20 @@ def _workers():
     if len(usable) < 2:
         return []
     servers, clients = (",".join(usable[:2]), ",".join(usable[2:4])) if len(usable) >= 4 else (",".join(usable[:2]),) * 2
-    body = partial(measure.workers, shape=Shape(20, 50), server_cores=servers, client_cores=clients)
-    return [(f"{peer.name}, {name}", (peer,), partial(body, peer=peer, count=count))
-            for peer in (CORELANE, TONIC) for count, name in ((1, "1 worker"), (2, "2 workers"))]
+    where = {"shape": Shape(20, 50), "server_cores": servers, "client_cores": clients}
+    apart = [(f"{CORELANE.name}, 2 processes", (CORELANE,), partial(measure.apart, peer=CORELANE, **where))]
+    return apart + [(f"{peer.name}, {name}", (peer,), partial(measure.workers, peer=peer, count=count, **where))
+                    for peer in (CORELANE, TONIC) for count, name in ((1, "1 worker"), (2, "2 workers"))]
 
 
 def _workers_goals():
     return (Goal("1.9 x one worker's throughput", 1 / 1.9, "corelane, 1 worker", "corelane, 2 workers"),) if len(cores()) >= 4 else ()
 
 
-WORKERS_NOTE = "Two cores for the server, two others for h2load." if len(cores()) >= 4 else (
+WORKERS_NOTE = "Two processes with a worker each share nothing: what two workers of one take beyond these, they cost each other. " + (
+    "Two cores for the server, two others for h2load." if len(cores()) >= 4 else
     "**The goal is not measured**: it takes four cores, two for the workers and two for the client, and this machine has fewer. What is shown is "
-    "with server and client on the same two cores: throughput says nothing of scaling then; CPU time for a call says what two workers cost each other.")
+    "with server and client on the same two cores: throughput says nothing of scaling then, and only CPU time for a call can be compared.")
 UNARY_US, MESSAGE_US = "us a call", "us a message"
 
 ALL = (
@@ -117,21 +120,23 @@ ALL = (
          note="The gRPC clients call tonic's server, the raw one the raw server: the more often a client finds its answer there already, the less it "
               "sleeps, and the less its kernel spends."),
     _row(13, f"idle connection, user memory, {CONNECTIONS_IDLE:,} of them", "bytes a connection",
-         _each(BUT_PAJAMAX, measure.idle, count=CONNECTIONS_IDLE), goals=(at_most(2048, "bytes"),), beyond=(at_most(1024, "bytes"),), note=THREADS),
+         _each(BUT_PAJAMAX, measure.idle, count=CONNECTIONS_IDLE), goals=(at_most(2048, "bytes"),), beyond=(at_most(1024, "bytes"),), note=THREADS, sampled=()),
     _row(14, f"{CALLS_PARKED} chats in flight on a connection, user memory, {CONNECTIONS_PARKED} connections", "KiB a connection",
-         _each(GRPC, measure.parked, count=CONNECTIONS_PARKED, calls=CALLS_PARKED), goals=(at_most(16, "KiB"),), beyond=(at_most(12, "KiB"),)),
+         _each(GRPC, measure.parked, count=CONNECTIONS_PARKED, calls=CALLS_PARKED), goals=(at_most(16, "KiB"),), beyond=(at_most(12, "KiB"),), sampled=()),
     _row(15, "ping-pong over loopback, p50", "p50 us", _ping_pong(),
          goals=(of_class(12, 9.6, "raw TCP, both spin", "corelane, both spin"),
                 of_class(24, 21, "raw TCP, server spins", "corelane, server spins")),
-         note="Wall time. Only what can spin does: a peer without such a switch is shown asleep."),
+         sampled=tuple(f"{peer.name}, {name}" for peer in (RAW, CORELANE) for name in ("both spin", "server spins")),
+         note="Wall time. Only what can spin does: a peer without such a switch is shown asleep. The profile is the server's: the polling of a "
+              "server that spins is its wait for the client."),
     _row(16, "paced, 20,000 calls/s over 50 connections, p99.9", "p99.9 us",
-         _each(SERVERS, measure.paced, shape=Shape(50, 100), rate=20_000, seconds=4), goals=(times(1.3, "floor"),),
+         _each(SERVERS, measure.paced, shape=Shape(50, 100), rate=20_000, seconds=4), goals=(times(1.3, "floor"),), sampled=(),
          note="Wall time, from h2load's log."),
     _row(17, "allocations for a unary call, steady state, the engine's own", "allocations a call",
-         [(CORELANE.name, (), counted.allocations)], goals=(at_most(0, "allocations"),), once=True),
+         [(CORELANE.name, (), counted.allocations)], goals=(at_most(0, "allocations"),), once=True, sampled=()),
     _row(18, "user instructions for a unary call, 1 x 100 (callgrind, whole server on epoll)", "instructions a call",
          _each((CORELANE, PAJAMAX, TONIC), counted.instructions, shape=Shape(1, 100)),
-         goals=(at_most(1500, "instructions"),), beyond=(at_most(900, "instructions"),), once=True,
+         goals=(at_most(1500, "instructions"),), beyond=(at_most(900, "instructions"),), once=True, sampled=(),
          note="All of the process's user code, its driver and allocator included, not only wire, dispatch and codec. Without those that "
               "valgrind does not run: Go, a ring, and gRPC C++, whose threads it lets starve."),
     _row(19, "system calls for a unary call", "system calls a call", _system_calls(),
@@ -141,8 +146,8 @@ ALL = (
          note="CPU time; its inverse is what one core can serve, and that is what the goals compare."),
     _row(21, "TLS 1.3 on rows 1 and 3", UNARY_US, [], note="Not measured here: it belongs to the issue that brings TLS."),
     _row(22, "a second worker on a second core, unary 16 B, 20 x 50", "us of time a call" if len(cores()) >= 4 else UNARY_US, _workers(),
-         goals=_workers_goals(), note=WORKERS_NOTE),
+         goals=_workers_goals(), sampled=tuple(f"{peer.name}, {name}" for peer in (CORELANE, TONIC) for name in ("1 worker", "2 workers")), note=WORKERS_NOTE),
     _row(23, f"{CROWD:,} connections, a call a second on each, one worker, p99", "p99 us",
          [(peer.name, (peer, GENERATOR), partial(measure.crowd, peer=peer, count=CROWD)) for peer in (CORELANE, GRPC_GO, TONIC)],
-         goals=(at_most(5_000, "us"),), note="Wall time, by `corelane bench` in an open loop. Peak memory is the whole server's, start included."),
+         goals=(at_most(5_000, "us"),), sampled=(), note="Wall time, by `corelane bench` in an open loop. Peak memory is the whole server's, start included."),
 )
