@@ -17,8 +17,8 @@ use corelane_runtime::{spawn_local, yield_now};
 use corelane_wire::frame::{ErrorCode, Flags, Kind};
 use support::peer::{MAX_CONCURRENT_STREAMS, Peer};
 use support::{
-    Running, begin, caller, caller_with, failure, on_both, on_one_stream, run, say, short_backoff, soon,
-    told, until,
+    Running, begin, beside, caller, caller_with, failure, on_both, on_one_stream, run, say, short_backoff,
+    soon, told, until,
 };
 
 fn figures(caller: &Caller) -> PoolFigures {
@@ -389,6 +389,32 @@ fn a_connection_that_goes_while_another_is_dialed_leaves_nobody_waiting() {
             cues[1].send(()).unwrap();
             until("the second to go", || figures(&caller).open == 0).await;
             assert_eq!(soon(async move { say(&caller, "hello").await }).await.unwrap(), "fourth");
+        }
+    });
+}
+
+/// Each call that is turned away is answered before its request was read, so the server asks it to stop.
+#[test]
+fn a_server_that_turns_calls_away_keeps_their_connection() {
+    let server = Running::with("127.0.0.1:0", |builder| builder.concurrency_limit_per_worker(1), |_| ());
+    let (target, seen) = (server.target.clone(), server.seen.clone());
+    on_both(move || {
+        let caller = caller_with(Channel::builder(&target).connections(1, 1));
+        let seen = seen.clone();
+        async move {
+            caller.channel().ready().await.unwrap();
+            let (started, dropped) = (seen.started(), seen.dropped());
+            let turned_away = async {
+                until("the one", || seen.started() == started + 1).await;
+                for _ in 0..600 {
+                    let status = say(&caller, "hello").await.unwrap_err();
+                    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                }
+            };
+            beside(turned_away, say(&caller, "hang")).await;
+            until("its end", || seen.dropped() == dropped + 1).await;
+            assert_eq!(say(&caller, "hello").await.unwrap(), "hello");
+            assert_eq!(caller.channel().pools()[0].1.opened, 1);
         }
     });
 }

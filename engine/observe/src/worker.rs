@@ -89,8 +89,16 @@ limits! {
     MessageReceived = "message_received",
     /// A message larger than the service sends.
     MessageSent = "message_sent",
-    /// Resets, control frames or empty frames of a connection.
-    Abuse = "abuse",
+    /// Streams that a peer resets: it was told to calm down.
+    Resets = "resets",
+    /// Streams that had to be reset for a peer's faults.
+    Faults = "faults",
+    /// SETTINGS frames of a connection.
+    Settings = "settings",
+    /// Empty DATA frames of a connection.
+    EmptyData = "empty_data",
+    /// Frames or octets of a header block.
+    HeaderBlock = "header_block",
     /// The time that a peer has for its preface, its settings or the rest of a header block.
     PeerTime = "peer_time",
     /// The time for which a write may make no progress.
@@ -114,6 +122,11 @@ impl LimitCounters {
     #[inline]
     pub fn increment(&self, limit: Limit) {
         self.0[limit as usize].increment();
+    }
+
+    /// Counts so many.
+    pub fn add(&self, limit: Limit, times: u64) {
+        self.0[limit as usize].add(times);
     }
 
     /// How often this one was hit.
@@ -423,7 +436,7 @@ mod tests {
         counters.resets_in.add(8);
         counters.calls_failed.increment(14);
         let print = counters.snapshot().to_string();
-        for line in ["resets_in 8", "resets_out 0", "calls_failed_unavailable 1", "limits_hit_abuse 0"] {
+        for line in ["resets_in 8", "resets_out 0", "calls_failed_unavailable 1", "limits_hit_resets 0"] {
             assert!(print.lines().any(|l| l == line), "{line} is missing in\n{print}");
         }
         assert_eq!(print.lines().count(), 33 + 16 + Limit::ALL.len() + 1);

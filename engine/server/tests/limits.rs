@@ -90,6 +90,44 @@ fn streams_beyond_the_connections_limit_are_refused() {
     assert_eq!(resets, [None, None, None, refused, refused]);
 }
 
+/// Whether the server's figures have each of these lines.
+fn figures_have(server: &Running, lines: &[&str]) -> bool {
+    let figures = server.handle.counters().to_string();
+    lines.iter().all(|line| figures.lines().any(|known| known == *line))
+}
+
+#[test]
+fn streams_too_many_and_streams_that_are_reset_are_counted() {
+    let server = Running::with(|builder| builder.max_concurrent_streams(3), |_| ());
+    let mut client = server.client();
+    let keys: Vec<_> = (0..5).map(|_| client.open(CHAT, &[], EndStream::No)).collect();
+    client.until("the refusals", |client| client.answer(keys[4]).reset.is_some());
+    client.reset(keys[0]);
+    let lines = ["limits_hit_streams 2", "resets_in 1", "resets_out 2"];
+    client.until("the figures", |_| figures_have(&server, &lines));
+}
+
+#[test]
+fn a_client_that_does_nothing_but_reset_is_told_to_calm_down_and_nobody_else_is() {
+    let server = Running::start();
+    let (mut rapid, mut other) = (server.client(), server.client());
+    assert_eq!(other.unary(ECHO, &[], &Note::default()).code(), 0);
+    rapid.until("the greeting", |client| client.wire.counters().controls_received > 0);
+    while rapid.goaway.is_none() && !rapid.closed {
+        for _ in 0..50 {
+            let key = rapid.open(CHAT, &[], EndStream::No);
+            rapid.reset(key);
+        }
+        rapid.turn();
+    }
+    rapid.until("the end", |client| client.closed);
+    if let Some((_, code)) = rapid.goaway {
+        assert_eq!(code, ErrorCode::ENHANCE_YOUR_CALM);
+    }
+    eventually("the figures", || figures_have(&server, &["limits_hit_resets 1", "calls_in_flight 0"]));
+    assert_eq!(other.unary(ECHO, &[], &Note::default()).code(), 0);
+}
+
 #[test]
 fn connections_beyond_the_workers_limit_are_closed() {
     let server = Running::with(|builder| builder.max_connections(1), |_| ());

@@ -371,25 +371,6 @@ fn a_drain_does_not_wait_for_ever_for_its_ping() {
 }
 
 #[test]
-fn rapid_resets_are_told_to_calm_down() {
-    let mut trace = server();
-    let mut opened = 0;
-    let error = loop {
-        opened += 1;
-        assert!(opened < 1_000, "resets have no limit");
-        let stream = opened * 2 - 1;
-        trace.headers(stream, &POST, true);
-        let mut bytes = Vec::new();
-        frame::write_rst_stream(&mut bytes, id(stream), ErrorCode::CANCEL);
-        if let Err(error) = trace.try_raw(&bytes) {
-            break error;
-        }
-    };
-    assert_eq!(error.code, ErrorCode::ENHANCE_YOUR_CALM);
-    assert_eq!(opened, 201);
-}
-
-#[test]
 fn a_client_opens_streams_and_reads_responses() {
     let mut trace = Trace::client(Config::default());
     let key = trace.connection.open(&list(&POST), EndStream::No).expect("open");

@@ -270,7 +270,7 @@ mod tests {
         let to = reading(
             r#"{"noted":{"turns":10,"events":40,"writes":2,"write_bytes":300,"waiting_ns":500,
                 "time_ns":{"outside":600,"receive":100,"wire":100,"handlers":150,"transmit":50}},
-                "limits_hit":{"streams":2,"abuse":0}}"#,
+                "limits_hit":{"streams":2,"resets":0}}"#,
         );
         let report = Report::new(&from, &to, Duration::from_secs(1));
         let time = report.workers[0].time.as_ref().unwrap();

@@ -13,7 +13,7 @@ use crate::session::{CloseReason, Io, Session};
 use crate::timers::Target;
 use crate::tls::{TlsError, is_record};
 use corelane_observe::{Lap, Limit};
-use corelane_wire::connection::{Cause, ConnectionError, Received};
+use corelane_wire::connection::{Cause, ConnectionError, Incidents, Received};
 use corelane_wire::frame::ErrorCode;
 use std::io;
 use std::net::Shutdown;
@@ -59,6 +59,9 @@ impl<S: Session> Driver<S> {
         if self.worker.profile.is_on() {
             let (events, polls) = (EVENTS_PER_TURN - self.events_left, POLLS_PER_TURN - self.polls_left);
             self.worker.profile.turned(u32::from(events), u32::from(polls));
+        }
+        if let Some(incidents) = self.wire.take_incidents() {
+            self.report(incidents);
         }
         if self.phase == Phase::Closing && !self.input.is_reading() && !self.output.is_writing() {
             self.input.close(&self.worker.buffers, &self.inbox);
@@ -405,14 +408,24 @@ impl<S: Session> Driver<S> {
 
     /// The peer broke the protocol; the GOAWAY is in the output.
     pub(super) fn fail(&mut self, error: ConnectionError) {
-        match error.cause {
-            Cause::Timeout => self.worker.counters.limits_hit.increment(Limit::PeerTime),
-            _ if error.code == ErrorCode::ENHANCE_YOUR_CALM => {
-                self.worker.counters.limits_hit.increment(Limit::Abuse);
-            }
-            _ => {}
-        }
+        let limit = match error.cause {
+            Cause::Timeout => Some(Limit::PeerTime),
+            Cause::Resets => Some(Limit::Resets),
+            Cause::Faults => Some(Limit::Faults),
+            Cause::Settings => Some(Limit::Settings),
+            Cause::EmptyData => Some(Limit::EmptyData),
+            Cause::BlockTooLarge => Some(Limit::HeaderBlock),
+            _ => None,
+        };
+        limit.into_iter().for_each(|limit| self.worker.counters.limits_hit.increment(limit));
         self.close(&CloseReason::Protocol(error), FLUSH, LINGER);
+    }
+
+    fn report(&self, incidents: Incidents) {
+        let counters = &self.worker.counters;
+        counters.resets_in.add(incidents.resets_received.into());
+        counters.resets_out.add(incidents.resets_sent.into());
+        counters.limits_hit.add(Limit::Streams, incidents.streams_refused.into());
     }
 
     /// The connection is over: the session goes, what is owed is written.

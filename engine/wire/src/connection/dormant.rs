@@ -74,6 +74,7 @@ impl Connection {
             next_stream,
             pending: _,
             failed: _,
+            incidents: _,
             heads: _,
             trailers: _,
         } = *self;
@@ -177,6 +178,7 @@ impl Outbound {
             output_max: _,
             queue_max: _,
             counters,
+            resets_sent: _,
         } = self;
         let resets_sent = counters.resets_sent;
         DormantOutbound { encoder: encoder.fold(), window, initial_window, frame_max, resets_sent }

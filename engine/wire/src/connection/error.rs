@@ -45,8 +45,14 @@ pub enum Cause {
     Window,
     /// PUSH_PROMISE, or a server that announced ENABLE_PUSH.
     Push,
-    /// Too many resets, control frames or empty frames.
-    Budget,
+    /// It reset more streams than [`Config`](super::Config) allows for those that end well.
+    Resets,
+    /// Too many streams had to be reset for its faults.
+    Faults,
+    /// Too many SETTINGS frames.
+    Settings,
+    /// Too many empty DATA frames.
+    EmptyData,
     /// The preface, the first SETTINGS or the rest of a header block or frame did not come in time.
     Timeout,
     /// We ended the connection.
@@ -69,7 +75,10 @@ impl Cause {
             Cause::ClosedStream => "a header block for a closed stream",
             Cause::Window => "a flow-control window was exceeded",
             Cause::Push => "server push, which is disabled",
-            Cause::Budget => "too many resets, control frames or empty frames",
+            Cause::Resets => "too many streams reset",
+            Cause::Faults => "too many faults that cost a stream",
+            Cause::Settings => "too many SETTINGS frames",
+            Cause::EmptyData => "too many empty DATA frames",
             Cause::Timeout => "the peer was too slow",
             Cause::Local => "the connection was ended locally",
         }

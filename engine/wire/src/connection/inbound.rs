@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Counters;
-use super::budget::{Budget, CONTINUATIONS_MIN, Exhausted};
+use super::budget::{Budget, CONTINUATIONS_MIN};
 use super::config::{Config, Role};
 use super::error::{Cause, ConnectionError};
 use super::flow::RecvWindow;
@@ -96,7 +96,7 @@ impl Inbound {
             window: RecvWindow::new(config.connection_window),
             window_size: config.connection_window,
             last_stream: StreamId::ZERO,
-            budget: Budget::new(now),
+            budget: Budget::new(config, now),
             counters: Counters::default(),
         }
     }
@@ -305,10 +305,6 @@ impl Inbound {
     /// When the rest of a frame should be here.
     pub(super) fn frame_timeout(&self, config: &Config) -> Option<Instant> {
         self.part.map(|part| part.since + config.frame_timeout.saturating_mul(part.frames))
-    }
-
-    pub(super) fn counted(result: Result<(), Exhausted>) -> Result<(), ConnectionError> {
-        result.map_err(|Exhausted| ConnectionError::calm(Cause::Budget))
     }
 }
 

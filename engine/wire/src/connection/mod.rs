@@ -72,6 +72,17 @@ pub struct Counters {
     pub controls_received: u64,
 }
 
+/// What happened on a connection that should be rare, since it was asked about last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incidents {
+    /// RST_STREAM frames received.
+    pub resets_received: u32,
+    /// RST_STREAM frames sent.
+    pub resets_sent: u32,
+    /// Streams refused because too many were open.
+    pub streams_refused: u32,
+}
+
 /// One HTTP/2 connection.
 ///
 /// ```
@@ -112,6 +123,8 @@ pub struct Connection {
     /// Events beyond the first that one frame made.
     pending: VecDeque<Event<'static>>,
     failed: Option<ConnectionError>,
+    /// Without the resets that were sent, which the sending half counts.
+    incidents: Incidents,
     /// Heads that are well-formed, and what they say.
     heads: BlockMap<head::Head>,
     /// Trailers that are well-formed.
@@ -162,6 +175,7 @@ impl Connection {
             next_stream: (role == Role::Client).then(|| StreamId::new(1)),
             pending: VecDeque::new(),
             failed: None,
+            incidents: Incidents::default(),
             heads: BlockMap::default(),
             trailers: BlockMap::default(),
             config,
@@ -353,6 +367,15 @@ impl Connection {
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters { resets_sent: self.outbound.counters.resets_sent, ..self.inbound.counters }
+    }
+
+    /// What should be rare and has happened since this was asked last. To be asked before a connection [sleeps](Connection::sleep),
+    /// which does not remember it.
+    #[inline]
+    pub fn take_incidents(&mut self) -> Option<Incidents> {
+        self.incidents.resets_sent = core::mem::take(&mut self.outbound.resets_sent);
+        let incidents = core::mem::take(&mut self.incidents);
+        (incidents != Incidents::default()).then_some(incidents)
     }
 
     /// Which end this is.

@@ -45,6 +45,8 @@ pub(super) struct Outbound {
     pub(super) output_max: usize,
     pub(super) queue_max: usize,
     pub(super) counters: Counters,
+    /// RST_STREAM frames that [`super::Incidents`] have not told of.
+    pub(super) resets_sent: u32,
 }
 
 /// Why [`Outbound::write_queued`] stopped.
@@ -75,6 +77,7 @@ impl Outbound {
             output_max: config.output_max,
             queue_max: config.send_queue_max,
             counters: Counters::default(),
+            resets_sent: 0,
         }
     }
 
@@ -118,6 +121,11 @@ impl Outbound {
 
     pub(super) fn rst_stream(&mut self, id: StreamId, code: ErrorCode) {
         self.counters.resets_sent += 1;
+        self.reset(id, code);
+    }
+
+    fn reset(&mut self, id: StreamId, code: ErrorCode) {
+        self.resets_sent += 1;
         self.control(|out| frame::write_rst_stream(out, id, code));
     }
 
@@ -302,7 +310,7 @@ impl Outbound {
         {
             let id = slot.id;
             streams.remove(key, true);
-            self.control(|out| frame::write_rst_stream(out, id, ErrorCode::NO_ERROR));
+            self.reset(id, ErrorCode::NO_ERROR);
         }
     }
 }

@@ -8,10 +8,13 @@ use super::shutdown::{DRAIN_PING, Shutdown};
 use super::state::{self, RecvState, Refusal};
 use super::streams::{Content, Ended, Slot, WrongLength};
 use super::{
-    Cause, Connection, ConnectionError, ErrorCode, Event, Frame, HEADER_LEN, Header, Inbound, Instant,
-    Received, ResetBy, Role, StreamId, StreamKey, frame,
+    Cause, Connection, ConnectionError, ErrorCode, Event, Frame, HEADER_LEN, Header, Instant, Received,
+    ResetBy, Role, StreamId, StreamKey, frame,
 };
 use crate::frame::{Data, Flags, FrameError, GoAway, Headers, Kind, Settings, WindowUpdate};
+
+/// Stream ids of one side.
+const STREAM_IDS: u64 = 1 << 30;
 
 /// An event, or nothing worth one.
 type Outcome<'b> = Result<Option<Event<'b>>, Fault>;
@@ -125,7 +128,7 @@ impl Connection {
     fn data<'b>(&mut self, data: Data<'b>) -> Outcome<'b> {
         self.inbound.receive_data(data.flow_len)?;
         if !data.end_stream {
-            Inbound::counted(self.inbound.budget.data(data.payload.len()))?;
+            self.inbound.budget.data(data.payload.len())?;
         }
         let Some((key, slot)) = self.streams.find(data.stream) else {
             return self.data_without_stream(data.stream).map(|()| None);
@@ -230,6 +233,7 @@ impl Connection {
         self.inbound.counters.streams_accepted += 1;
         if self.streams.len() >= self.config.max_concurrent_streams as usize {
             self.inbound.counters.streams_refused += 1;
+            self.incidents.streams_refused += 1;
             return Err(Fault::Stream(id, ErrorCode::REFUSED_STREAM));
         }
         let head = self.head(block, head::request)?;
@@ -324,7 +328,7 @@ impl Connection {
             self.settings.acknowledge(&self.config, &mut self.inbound, &mut self.streams);
             return Ok(None);
         }
-        Inbound::counted(self.inbound.budget.settings(now))?;
+        self.inbound.budget.settings(now)?;
         self.inbound.greet();
         for entry in settings.entries() {
             self.settings.apply(self.role, entry, &mut self.outbound, &mut self.streams)?;
@@ -357,11 +361,27 @@ impl Connection {
             return Err(ConnectionError::protocol(Cause::IdleStream).into());
         }
         self.inbound.counters.resets_received += 1;
-        Inbound::counted(self.inbound.budget.reset(now))?;
-        let Some((key, slot)) = self.streams.find(id) else { return Ok(None) };
-        let tag = slot.tag;
-        self.streams.remove(key, false);
-        Ok(Some(Event::Reset { key, tag, code, by: ResetBy::Peer }))
+        self.incidents.resets_received += 1;
+        let live = self.streams.find(id).map(|(key, slot)| (key, slot.tag));
+        if let Some((key, _)) = live {
+            self.streams.remove(key, false);
+            // A client has chosen to open each stream whose end it hears of: no server can make it work for nothing.
+            if self.role == Role::Server {
+                self.inbound.budget.bad_end();
+            }
+        }
+        // For a stream that is over already, the reset has crossed its end, which gives one back.
+        self.inbound.budget.reset(&self.config, now, self.streams_ended())?;
+        Ok(live.map(|(key, tag)| Event::Reset { key, tag, code, by: ResetBy::Peer }))
+    }
+
+    /// How many streams there were that no longer are.
+    fn streams_ended(&self) -> u64 {
+        let opened = match self.role {
+            Role::Server => self.inbound.counters.streams_accepted,
+            Role::Client => self.next_stream.map_or(STREAM_IDS, |next| u64::from(next.get() / 2)),
+        };
+        opened.saturating_sub(self.streams.len() as u64)
     }
 
     fn peer_ping<'b>(&mut self, ack: bool, payload: [u8; 8]) -> Outcome<'b> {
@@ -411,7 +431,7 @@ impl Connection {
             // A malformed PRIORITY or WINDOW_UPDATE for a stream that does not exist can only cost the connection.
             return Err(ConnectionError { code, cause: Cause::IdleStream });
         }
-        Inbound::counted(self.inbound.budget.reset(now))?;
+        self.inbound.budget.fault(now)?;
         self.outbound.rst_stream(id, code);
         let Some((key, slot)) = self.streams.find(id) else {
             self.streams.remember(id, true);
