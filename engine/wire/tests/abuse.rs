@@ -148,6 +148,14 @@ fn settings_and_empty_frames() {
     // The handshake has taken one.
     assert_eq!(times(server(), settings), (99, Cause::Settings));
 
+    let with = |entries| {
+        let entry = (SettingId::INITIAL_WINDOW_SIZE, 65_535);
+        try_send(&mut server(), |out| frame::write_settings(out, &vec![entry; entries]))
+    };
+    assert_eq!(with(32), Ok(()));
+    let error = ConnectionError { code: ErrorCode::ENHANCE_YOUR_CALM, cause: Cause::Settings };
+    assert_eq!(with(33), Err(error));
+
     let mut trace = server();
     trace.headers(1, &POST, false);
     let empty = |trace: &mut Trace, _| try_send(trace, |out| write_data(out, 1, b"", false));

@@ -16,6 +16,8 @@ const RESETS_PER_STREAM_SECOND: u32 = 10;
 const FAULTS: Rate = Rate { burst: 200, per_second: 33 };
 /// SETTINGS frames (CVE-2019-9515): each may touch every stream.
 const SETTINGS: Rate = Rate { burst: 100, per_second: 10 };
+/// Settings of one frame: there are six, and more that nobody knows do no harm. A window's new size is a step for each stream.
+const SETTINGS_ENTRIES_MAX: usize = 32;
 /// Empty DATA frames that end nothing (CVE-2019-9518); a DATA frame with payload gives one back.
 const EMPTY_DATA_MAX: u32 = 100;
 /// CONTINUATION frames a header block may have beyond what its size needs (CVE-2024-27316 and its kin).
@@ -132,8 +134,11 @@ impl Budget {
         self.faults.take(FAULTS, now, Cause::Faults)
     }
 
-    /// A SETTINGS frame arrived.
-    pub(super) fn settings(&mut self, now: Instant) -> Result<(), ConnectionError> {
+    /// A SETTINGS frame arrived that has so many entries.
+    pub(super) fn settings(&mut self, now: Instant, entries: usize) -> Result<(), ConnectionError> {
+        if entries > SETTINGS_ENTRIES_MAX {
+            return Err(ConnectionError::calm(Cause::Settings));
+        }
         self.settings.take(SETTINGS, now, Cause::Settings)
     }
 
@@ -236,9 +241,9 @@ mod tests {
     fn settings_run_out() {
         let mut budget = Budget::new(&Config::default(), Instant::default());
         for _ in 0..SETTINGS.burst {
-            budget.settings(Instant::default()).expect("within the burst");
+            budget.settings(Instant::default(), SETTINGS_ENTRIES_MAX).expect("within the burst");
         }
-        assert_eq!(budget.settings(Instant::default()), CALM(Cause::Settings));
+        assert_eq!(budget.settings(Instant::default(), 0), CALM(Cause::Settings));
     }
 
     #[test]

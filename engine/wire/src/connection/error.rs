@@ -49,7 +49,7 @@ pub enum Cause {
     Resets,
     /// Too many streams had to be reset for its faults.
     Faults,
-    /// Too many SETTINGS frames.
+    /// Too many SETTINGS frames, or too many settings in one.
     Settings,
     /// Too many empty DATA frames.
     EmptyData,
@@ -77,7 +77,7 @@ impl Cause {
             Cause::Push => "server push, which is disabled",
             Cause::Resets => "too many streams reset",
             Cause::Faults => "too many faults that cost a stream",
-            Cause::Settings => "too many SETTINGS frames",
+            Cause::Settings => "too many SETTINGS frames, or settings in one",
             Cause::EmptyData => "too many empty DATA frames",
             Cause::Timeout => "the peer was too slow",
             Cause::Local => "the connection was ended locally",

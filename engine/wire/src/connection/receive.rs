@@ -328,7 +328,7 @@ impl Connection {
             self.settings.acknowledge(&self.config, &mut self.inbound, &mut self.streams);
             return Ok(None);
         }
-        self.inbound.budget.settings(now)?;
+        self.inbound.budget.settings(now, settings.len())?;
         self.inbound.greet();
         for entry in settings.entries() {
             self.settings.apply(self.role, entry, &mut self.outbound, &mut self.streams)?;
