@@ -141,6 +141,10 @@ pub const FRAME_HOLD: Duration = Duration::from_secs(10);
 /// a server's peer has this time for both.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long the rest of a TLS record may take, once it has begun and while we read: rustls holds up to 16 KiB of it for each
+/// connection. As long as a frame may take that is no longer than a record.
+pub const TLS_RECORD: Duration = Duration::from_secs(10);
+
 /// Bytes of one read of a client's handshake: a chain of certificates is about as long. All of it must fit into what rustls
 /// holds for us, 16 KiB, since nobody reads that before the handshake is over.
 pub const TLS_READ_BYTES: usize = 4 * 1024;
@@ -185,6 +189,8 @@ pub struct Limits {
     pub frame_hold: Duration,
     /// [`TLS_HANDSHAKE`].
     pub tls_handshake: Duration,
+    /// [`TLS_RECORD`].
+    pub tls_record: Duration,
 }
 
 impl Default for Limits {
@@ -195,6 +201,7 @@ impl Default for Limits {
             write_stall: WRITE_STALL,
             frame_hold: FRAME_HOLD,
             tls_handshake: TLS_HANDSHAKE,
+            tls_record: TLS_RECORD,
         }
     }
 }

@@ -488,6 +488,26 @@ fn garbage_behind_the_handshake_is_answered_with_an_alert() {
 }
 
 #[test]
+fn half_a_record_is_not_waited_for_without_end() {
+    on_both(|backend| {
+        let authority = Authority::new();
+        let limits = Limits { tls_record: Duration::from_millis(30), ..Limits::default() };
+        let tls = Some(server_tls(&authority.issue(NAME)));
+        let (server, log) = serve_with(Config { limits, tls, ..config(backend) });
+        let stream = foreign(&server, &authority, &[b"h2"], rustls::ALL_VERSIONS);
+        let mut socket = stream.sock.try_clone().unwrap();
+        let mut client = Client::over(Box::new(stream));
+        client.call("/echo", b"settings are exchanged");
+        // As long as a record may be, and none of it follows.
+        socket.write_all(&[23, 3, 3, 0x40, 0]).unwrap();
+        assert_eq!(reason(&log), "the rest of a TLS record took too long");
+        let mut rest = Vec::new();
+        client.stream.read_to_end(&mut rest).unwrap();
+        assert!(server.counters().snapshot().to_string().contains("\nlimits_hit_peer_time 1\n"));
+    });
+}
+
+#[test]
 fn what_comes_with_the_end_of_the_handshake_is_not_lost() {
     on_both(|backend| {
         let authority = Authority::new();

@@ -62,7 +62,7 @@ impl<S: Session> Driver<S> {
 
     /// The connection cannot be secured; the alert is on its way.
     pub(super) fn fail_secure(&mut self, error: TlsError) {
-        if matches!(error, TlsError::Timeout) {
+        if matches!(error, TlsError::Timeout | TlsError::RecordTimeout) {
             self.worker.counters.limits_hit.increment(Limit::PeerTime);
         }
         tracing::debug!(%error, peer = ?self.peer.remote, "a connection could not be secured");

@@ -228,8 +228,12 @@ impl<S: Session> Driver<S> {
                 Due::Call { .. } => {}
                 Due::Connection => {
                     self.timer = None;
-                    if self.tls.as_ref().and_then(|tls| tls.deadline()).is_some_and(|at| at <= self.now) {
-                        return self.fail_secure(TlsError::Timeout);
+                    if let Some(tls) = &self.tls
+                        && tls.deadline().is_some_and(|at| at <= self.now)
+                    {
+                        let is_shaking = tls.is_handshaking();
+                        let late = if is_shaking { TlsError::Timeout } else { TlsError::RecordTimeout };
+                        return self.fail_secure(late);
                     }
                     if self.wire.poll_timeout().is_some_and(|at| at <= self.now)
                         && let Err(error) = self.wire.handle_timeout(self.now)
@@ -352,8 +356,11 @@ impl<S: Session> Driver<S> {
     fn watch(&mut self) {
         let wish = match self.phase {
             Phase::Open => {
-                let shaking = self.tls.as_ref().and_then(|tls| tls.deadline());
-                [self.wire.poll_timeout(), shaking].into_iter().flatten().min()
+                let secured = self.tls.as_mut().and_then(|tls| {
+                    tls.await_rest(self.wire.wants_input().then(|| self.now + self.worker.limits.tls_record));
+                    tls.deadline()
+                });
+                [self.wire.poll_timeout(), secured].into_iter().flatten().min()
             }
             Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => Some(until),
             Phase::Closing => None,

@@ -33,6 +33,8 @@ pub enum TlsError {
     NoAlpn,
     /// The handshake took longer than [`crate::Limits::tls_handshake`].
     Timeout,
+    /// The rest of a record took longer than [`crate::Limits::tls_record`].
+    RecordTimeout,
     /// The peer closed in the middle of the handshake.
     PeerClosed,
     /// The peer broke the protocol, or there is no version or cipher that both know.
@@ -101,6 +103,7 @@ impl fmt::Display for TlsError {
             }
             TlsError::NoAlpn => f.write_str("the peer does not agree to HTTP/2 (no \"h2\" in its ALPN)"),
             TlsError::Timeout => f.write_str("the TLS handshake took too long"),
+            TlsError::RecordTimeout => f.write_str("the rest of a TLS record took too long"),
             TlsError::PeerClosed => f.write_str("the peer closed the connection during the TLS handshake"),
             TlsError::Protocol { detail } => write!(f, "TLS failed: {detail}"),
             TlsError::Io(error) => write!(f, "the socket failed during the TLS handshake: {error}"),

@@ -37,6 +37,9 @@ pub(crate) struct Machine {
     left: usize,
     /// A byte has come.
     begun: bool,
+    records: Records,
+    /// When the rest of a record must be here that has begun.
+    rest_until: Option<Instant>,
     /// The peer's close_notify has come.
     ended: bool,
 }
@@ -45,6 +48,47 @@ pub(crate) struct Machine {
 /// connection does so.
 pub(crate) fn is_record(bytes: &[u8]) -> bool {
     matches!(bytes, [20..=23] | [20..=23, 3, ..])
+}
+
+/// Where records end in what was received: rustls keeps half a record, and does not say so.
+#[derive(Clone, Copy, Debug, Default)]
+struct Records {
+    head: [u8; RECORD_HEAD],
+    head_len: usize,
+    /// Octets of the record that are still to come, once its head is here.
+    left: usize,
+}
+
+const RECORD_HEAD: usize = 5;
+
+impl Records {
+    /// Goes on by these octets; says how many records have ended in them.
+    fn pass(&mut self, mut bytes: &[u8]) -> usize {
+        let mut ended = 0;
+        while !bytes.is_empty() {
+            if self.head_len < RECORD_HEAD {
+                let len = bytes.len().min(RECORD_HEAD - self.head_len);
+                self.head[self.head_len..self.head_len + len].copy_from_slice(&bytes[..len]);
+                self.head_len += len;
+                bytes = &bytes[len..];
+                // RFC 8446 section 5.1: a type, a version, a length.
+                self.left = usize::from(u16::from_be_bytes([self.head[3], self.head[4]]));
+            } else {
+                let len = bytes.len().min(self.left);
+                self.left -= len;
+                bytes = &bytes[len..];
+            }
+            if self.head_len == RECORD_HEAD && self.left == 0 {
+                self.head_len = 0;
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    fn is_inside(&self) -> bool {
+        self.head_len > 0
+    }
 }
 
 impl Machine {
@@ -68,19 +112,40 @@ impl Machine {
 
     fn new(rustls: Connection, until: Instant) -> Machine {
         let stage = Stage::Handshake { until };
-        Machine { rustls, stage, carry: Vec::new(), consumed: 0, left: 0, begun: false, ended: false }
+        let (carry, records) = (Vec::new(), Records::default());
+        Machine {
+            rustls,
+            stage,
+            carry,
+            consumed: 0,
+            left: 0,
+            begun: false,
+            records,
+            rest_until: None,
+            ended: false,
+        }
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
         matches!(self.stage, Stage::Handshake { .. })
     }
 
-    /// When the handshake must be over, while it is not.
+    /// When the handshake must be over, while it is not, or the rest of a record must be here.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Handshake { until } => Some(until),
-            Stage::Open | Stage::Over => None,
+            Stage::Open => self.rest_until,
+            Stage::Over => None,
         }
+    }
+
+    /// At the end of a turn: whether the peer can go on, and by when it has to if it has begun a record, unless a turn before
+    /// has said so of the same one.
+    pub(crate) fn await_rest(&mut self, until: Option<Instant>) {
+        self.rest_until = match until {
+            Some(until) if self.records.is_inside() => Some(self.rest_until.unwrap_or(until)),
+            _ => None,
+        };
     }
 
     /// Whether what the protocol has produced can be sent.
@@ -111,7 +176,12 @@ impl Machine {
         }
         let mut taken = 0;
         while taken < input.len() && !self.ended {
-            taken += self.rustls.read_tls(&mut &input[taken..]).map_err(|error| self.broken(error.into()))?;
+            let read =
+                self.rustls.read_tls(&mut &input[taken..]).map_err(|error| self.broken(error.into()))?;
+            if self.records.pass(&input[taken..taken + read]) > 0 {
+                self.rest_until = None;
+            }
+            taken += read;
             let processed = self.rustls.process_new_packets();
             let state = processed.map_err(|error| self.broken(TlsError::of(&error)))?;
             self.ended = state.peer_has_closed();
@@ -315,6 +385,42 @@ mod tests {
             let (taken, is_more) = server.more(&[], &buffers).unwrap();
             assert_eq!((taken, is_more), (0, text != b"six"));
         }
+    }
+
+    #[test]
+    fn half_a_record_is_noticed_wherever_it_is_cut() {
+        let records = [&[23, 3, 3, 0, 2, 8, 8][..], &[23, 3, 3, 0, 0], &[21, 3, 3, 1, 0], &[9; 256]].concat();
+        let ends = [0, 7, 12, 12 + 5 + 256];
+        for at in 0..=records.len() {
+            let mut seen = Records::default();
+            let before = seen.pass(&records[..at]);
+            assert_eq!(before, ends.iter().filter(|end| (1..=at).contains(*end)).count(), "{at}");
+            assert_eq!(seen.is_inside(), !ends.contains(&at), "{at}");
+            assert_eq!(before + seen.pass(&records[at..]), 3, "{at}");
+            assert!(!seen.is_inside());
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_record_has_one_deadline() {
+        let (mut client, mut server) = pair();
+        let [first, later] = [5, 7].map(Instant::from_nanos);
+        let mut cipher = Vec::new();
+        client.seal(&mut b"frames".to_vec(), &mut cipher);
+        server.await_rest(Some(first));
+        assert_eq!(server.deadline(), None, "nothing has begun");
+        server.take(&cipher[..9]).unwrap();
+        server.await_rest(Some(first));
+        server.take(&cipher[9..12]).unwrap();
+        server.await_rest(Some(later));
+        assert_eq!(server.deadline(), Some(first), "a few more octets buy no time");
+        server.await_rest(None);
+        assert_eq!(server.deadline(), None, "we do not read, so it cannot come");
+        server.await_rest(Some(later));
+        assert_eq!(server.deadline(), Some(later));
+        let next = [&cipher[12..], &[23, 3, 3]].concat();
+        server.take(&next).unwrap();
+        assert_eq!(server.deadline(), None, "a whole one does, though the next has begun");
     }
 
     #[test]
