@@ -105,7 +105,7 @@ limits! {
     WriteStall = "write_stall",
     /// The receive buffers of a worker: a connection had to wait for one.
     ReceiveBuffers = "receive_buffers",
-    /// Unread output of a connection: its input was left unread for it.
+    /// Unread output of a connection: a turn left its input unread for it.
     Output = "output",
     /// Messages from foreign threads that wait for a worker.
     Mailbox = "mailbox",

@@ -118,6 +118,7 @@ fn a_client_that_never_completes_a_frame_is_not_kept() {
         stream.read_to_end(&mut heard).unwrap();
         let reasons = reasons(&log, 1);
         assert!(reasons[0].ends_with("the peer was too slow"), "{reasons:?}");
+        assert!(handle.counters().snapshot().to_string().contains("\nlimits_hit_peer_time 1\n"));
     });
 }
 
@@ -135,6 +136,7 @@ fn a_write_that_stalls_ends_the_connection() {
         let mut live = Client::connect(&handle);
         live.call("/echo", b"x");
         assert_eq!(reasons(&log, 1), ["the peer did not read what it was sent"]);
+        assert!(handle.counters().snapshot().to_string().contains("\nlimits_hit_write_stall 1\n"));
         live.call("/echo", b"x");
     });
 }

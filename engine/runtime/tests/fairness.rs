@@ -144,6 +144,9 @@ fn a_client_that_floods_pings_and_reads_nothing() {
         spinner.open("/spin", b"");
         spinner.flush();
         others_are_served(&handle, &log);
+        let figures = handle.counters().snapshot().to_string();
+        assert!(figures.contains("\nlimits_hit_output "), "{figures}");
+        assert!(!figures.contains("\nlimits_hit_output 0\n"), "{figures}");
     });
 }
 

@@ -63,6 +63,9 @@ impl<S: Session> Driver<S> {
         if let Some(incidents) = self.wire.take_incidents() {
             self.report(incidents);
         }
+        if self.phase == Phase::Open && !self.wire.wants_input() {
+            self.worker.counters.limits_hit.increment(Limit::Output);
+        }
         if self.phase == Phase::Closing && !self.input.is_reading() && !self.output.is_writing() {
             self.input.close(&self.worker.buffers, &self.inbox);
             return Poll::Ready(());
