@@ -247,6 +247,23 @@ fn frames_for_idle_streams_end_the_connection() {
 }
 
 #[test]
+fn a_servers_stream_is_idle_for_ever() {
+    let open = || {
+        let mut trace = server();
+        trace.headers(5, &POST, false);
+        trace
+    };
+    assert_eq!(open().send_fatal(|out| write_data(out, 2, b"x", false)), ErrorCode::PROTOCOL_ERROR);
+    let code = open().send_fatal(|out| frame::write_rst_stream(out, id(2), ErrorCode::CANCEL));
+    assert_eq!(code, ErrorCode::PROTOCOL_ERROR);
+    assert_eq!(open().send_fatal(|out| frame::write_window_update(out, id(2), 1)), ErrorCode::PROTOCOL_ERROR);
+    // To a client that drains as well.
+    let mut trace = Trace::client(Config::default());
+    trace.connection.drain(trace.now);
+    assert_eq!(trace.send_fatal(|out| write_data(out, 26, b"x", false)), ErrorCode::PROTOCOL_ERROR);
+}
+
+#[test]
 fn ids_only_grow() {
     let mut trace = server();
     trace.headers(5, &POST, true);

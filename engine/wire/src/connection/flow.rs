@@ -106,10 +106,10 @@ impl RecvWindow {
         bytes
     }
 
-    /// Octets by which it can be raised.
+    /// Octets by which it can be raised at once: a negative one has room for more than a WINDOW_UPDATE can say.
     #[inline]
     fn room(&self) -> u32 {
-        self.available.abs_diff(i32::MAX)
+        self.available.abs_diff(i32::MAX).min(WINDOW_MAX)
     }
 
     #[inline]
@@ -176,6 +176,16 @@ mod tests {
         window.credit(1);
         assert_eq!(window.take_announcement(100), Some(50));
         assert_eq!(window.available(), 80);
+        assert_eq!(window.take_announcement(100), None);
+    }
+    #[test]
+    fn a_negative_window_is_raised_by_what_a_frame_can_say() {
+        let mut window = RecvWindow::new(100);
+        window.shift(-200);
+        window.credit(u32::MAX);
+        assert_eq!(window.take_announcement(100), Some(WINDOW_MAX));
+        assert_eq!(window.available(), i32::MAX - 100);
+        assert_eq!(window.take_announcement(100), Some(100));
         assert_eq!(window.take_announcement(100), None);
     }
 }

@@ -30,6 +30,8 @@ mod dormant;
 mod error;
 mod event;
 mod flow;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod head;
 mod inbound;
 mod index;

@@ -174,14 +174,16 @@ impl Connection {
         matches!(self.shutdown, Shutdown::Final { last } if id > last)
     }
 
-    /// Whether nobody has opened stream `id` yet.
+    /// Whether nobody has opened stream `id` yet. No server does: push is disabled.
     fn is_idle(&self, id: StreamId) -> bool {
-        let ours = self.role == Role::Client && id.is_client_initiated();
-        if ours {
-            return self.next_stream.is_some_and(|next| id >= next);
+        if !id.is_client_initiated() {
+            return true;
         }
-        // A draining server lets streams above the last one pass by without opening them.
-        id > self.inbound.last_stream && !self.is_too_late(id)
+        match self.role {
+            Role::Client => self.next_stream.is_some_and(|next| id >= next),
+            // A draining server lets streams above the last one pass by without opening them.
+            Role::Server => id > self.inbound.last_stream && !self.is_too_late(id),
+        }
     }
 
     fn headers<'b>(&mut self, now: Instant, headers: &Headers<'_>) -> Outcome<'b> {
