@@ -1,7 +1,7 @@
 //! Reads what a connection writes as a strict peer would, and holds every frame against what the peer has allowed.
 //!
 //! Settings of the peer's hold from their acknowledgement on, in the order of the output: until then what was written before it is on
-//! its way. Credit holds once the connection has read it.
+//! its way. Credit holds once the connection has read it. What the connection has read, the judge has too, header blocks included.
 //!
 //! Does not know what the connection's owner did; that is for [`super::run`].
 
@@ -28,10 +28,14 @@ enum Written {
 #[derive(Debug)]
 struct Stream {
     written: Written,
+    /// END_STREAM was written, perhaps with RST_STREAM behind it.
+    ended: bool,
     /// What we were given beyond the initial window, less what was sent.
     send: i64,
     /// What the peer was given beyond the initial window, less what it has sent.
     recv: i64,
+    /// Octets of DATA that were sent.
+    data: u64,
 }
 
 pub(super) struct Judge {
@@ -42,6 +46,14 @@ pub(super) struct Judge {
     preface: &'static [u8],
     greeted: bool,
     decoder: Decoder,
+    /// Of the peer's header blocks.
+    reader: Decoder,
+    limits: ListLimits,
+    table_size: u32,
+    /// The block that was read last, or what has come of it.
+    read_block: Vec<u8>,
+    /// What it says.
+    pub(super) fields: FieldList,
     /// The header block that goes on in the next frame.
     block: Option<(StreamId, Vec<u8>)>,
     streams: BTreeMap<u32, Stream>,
@@ -76,6 +88,14 @@ impl Judge {
             preface: if role == Role::Client { PREFACE } else { &[] },
             greeted: false,
             decoder: Decoder::new(4096),
+            reader: Decoder::new(config.header_table_size.max(4096)),
+            limits: ListLimits {
+                size_max: config.header_list_size_max,
+                fields_max: config.header_fields_max,
+            },
+            table_size: config.header_table_size,
+            read_block: Vec::new(),
+            fields: FieldList::new(),
             block: None,
             streams: BTreeMap::new(),
             named: 0,
@@ -115,7 +135,17 @@ impl Judge {
                     stream.send += i64::from(update.increment);
                 }
             }
-            Ok(Frame::Settings(settings)) if settings.ack => self.acknowledged = true,
+            Ok(Frame::Headers(headers)) => {
+                self.read_block.clear();
+                self.read_fragment(headers.fragment, headers.end_headers);
+            }
+            Ok(Frame::Continuation(part)) => self.read_fragment(part.fragment, part.end_headers),
+            Ok(Frame::Settings(settings)) if settings.ack => {
+                if !self.acknowledged {
+                    self.reader.set_table_size_max(self.table_size);
+                }
+                self.acknowledged = true;
+            }
             Ok(Frame::Settings(settings)) => {
                 for (id, value) in settings.entries() {
                     if id == SettingId::MAX_CONCURRENT_STREAMS {
@@ -129,9 +159,19 @@ impl Judge {
         }
     }
 
+    /// A header block is put together, and decoded when it is whole.
+    fn read_fragment(&mut self, fragment: &[u8], whole: bool) {
+        self.read_block.extend_from_slice(fragment);
+        if whole {
+            self.fields.clear();
+            // If it cannot be, the connection is about to say so.
+            let _ = self.reader.decode(&self.read_block, self.limits, &mut self.fields);
+        }
+    }
+
     /// Stream `id` is open.
     pub(super) fn opened(&mut self, id: u32) {
-        let stream = Stream { written: Written::Nothing, send: 0, recv: 0 };
+        let stream = Stream { written: Written::Nothing, ended: false, send: 0, recv: 0, data: 0 };
         assert!(self.streams.insert(id, stream).is_none(), "stream {id} was opened twice");
     }
 
@@ -143,7 +183,12 @@ impl Judge {
 
     /// Whether END_STREAM was written on stream `id`.
     pub(super) fn has_ended(&self, id: u32) -> bool {
-        self.streams[&id].written == Written::End
+        self.streams[&id].ended
+    }
+
+    /// Octets of DATA that were written on stream `id`.
+    pub(super) fn data_of(&self, id: u32) -> u64 {
+        self.streams[&id].data
     }
 
     /// Nothing is owed: every SETTINGS and PING was answered.
@@ -219,6 +264,7 @@ impl Judge {
     fn headers(&mut self, headers: &Headers<'_>) {
         let stream = self.live(headers.stream);
         stream.written = if headers.end_stream { Written::End } else { Written::Head };
+        stream.ended = headers.end_stream;
         self.block(headers.stream, headers.fragment.to_vec(), headers.end_headers);
     }
 
@@ -250,7 +296,9 @@ impl Judge {
             "{len} octets were written where {allowed} are allowed: {stream:?}"
         );
         stream.send -= len;
+        stream.data += data.payload.len() as u64;
         stream.written = if data.end_stream { Written::End } else { Written::Head };
+        stream.ended = data.end_stream;
         self.send -= len;
     }
 

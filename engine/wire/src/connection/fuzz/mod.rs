@@ -2,9 +2,13 @@
 //! and whatever the owner does meanwhile, the promises hold.
 //!
 //! The input is a [script](script): it chooses the configuration, then what the [peer](peer) says, what of it arrives, how time
-//! passes and what the owner does, step by step. [`run`] keeps the streams as their owner knows them and checks every event and every
-//! size; a [judge](judge) reads the output as a strict peer would.
+//! passes and what the owner does, step by step. A [run](run) keeps the streams as their owner knows them; [checks](checks) say what
+//! must hold after every step; a [judge](judge) reads the output as a strict peer would.
+//!
+//! A script means something else after every change to what reads it: the inputs in `tests/corpus/connection` stay inputs, but what
+//! they have reached once is told by their names alone. What they found has a test of its own where the fault was.
 
+mod checks;
 mod cuts;
 mod judge;
 mod owner;

@@ -171,7 +171,7 @@ impl Run {
             return;
         }
         let len = script.pick(&[10, 0, 1, 1_000, 5_000, 16_384, 16_385, 40_000, MESSAGE_MAX]);
-        let (mut end, message) = (end(script), vec![b'o'; len]);
+        let (mut end, message, mut octets) = (end(script), vec![b'o'; len], len);
         let sent = match script.below(4) {
             0 | 1 => stream.send_data(&message, end),
             2 => stream.send_gathered(end, |out| {
@@ -182,11 +182,13 @@ impl Run {
                 end = EndStream::No;
                 let piece = &message[..len / BATCH_MAX];
                 let (count, fails) = (script.below(BATCH_MAX + 1), script.below(BATCH_MAX));
-                stream.send_batch(|batch| add_all(batch, piece, count, fails))
+                octets = 0;
+                stream.send_batch(|batch| octets = add_all(batch, piece, count, fails))
             }
         };
         assert_eq!(sent, body_is_open(known.headed, known.ended), "stream {id}");
         known.ended |= sent.is_ok() && end == EndStream::Yes;
+        known.sent += if sent.is_ok() { octets as u64 } else { 0 };
         self.assert_output_within(before);
     }
 
@@ -234,16 +236,19 @@ impl Run {
     }
 }
 
-/// Adds `count` messages while there is room; the one at `fails` is taken back.
-fn add_all(batch: &mut Batch<'_>, piece: &[u8], count: usize, fails: usize) {
+/// Adds `count` messages while there is room, and says how many octets they are; the one at `fails` is taken back.
+fn add_all(batch: &mut Batch<'_>, piece: &[u8], count: usize, fails: usize) -> usize {
+    let mut octets = 0;
     for at in 0..count {
         if batch.is_full() {
-            return;
+            break;
         }
         let added = batch.add(|out| {
             out.heads().extend_from_slice(piece);
             if at == fails { Err(()) } else { Ok(()) }
         });
         assert_eq!(added.is_ok(), at != fails);
+        octets += if added.is_ok() { piece.len() } else { 0 };
     }
+    octets
 }

@@ -13,15 +13,13 @@ use super::peer::{Opened, Peer};
 use super::script::Script;
 use crate::Instant;
 use crate::connection::{Cause, Config, Connection, ConnectionError, Event, Role, StreamKey, TAG_NONE};
-use crate::frame::{EndStream, ErrorCode, HEADER_LEN, Header, PREFACE, WINDOW_DEFAULT};
+use crate::frame::{ErrorCode, HEADER_LEN, Header, PREFACE};
 use crate::hpack::Template;
 
 /// Octets of the longest answer to a frame: RST_STREAM or WINDOW_UPDATE.
-const ANSWER_MAX: usize = HEADER_LEN + 4;
+pub(super) const ANSWER_MAX: usize = HEADER_LEN + 4;
 /// Octets of PING and of GOAWAY without debug data.
 const CONTROL_LEN: usize = HEADER_LEN + 8;
-/// Octets of the trailers that the owner sends, at most.
-const TRAILERS_MAX: usize = 200;
 /// Octets of one message of the owner's at most.
 pub(super) const MESSAGE_MAX: usize = 100_000;
 /// Steps of a script that are taken.
@@ -36,7 +34,7 @@ pub(super) struct Known {
     pub(super) key: StreamKey,
     pub(super) tag: u32,
     /// What may still come.
-    recv: Recv,
+    pub(super) recv: Recv,
     /// The head was sent.
     pub(super) headed: bool,
     /// The end was sent, or is queued.
@@ -45,6 +43,8 @@ pub(super) struct Known {
     pub(super) starved: bool,
     /// Octets that the owner was given, less those that it has credited.
     pub(super) unread: i64,
+    /// Octets that its owner has sent.
+    pub(super) sent: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,26 +55,28 @@ pub(super) enum Recv {
 }
 
 pub(super) struct Run {
-    role: Role,
-    config: Arc<Config>,
+    pub(super) role: Role,
+    pub(super) config: Arc<Config>,
     /// Taken out only to sleep.
     pub(super) slot: Option<Box<Connection>>,
     pub(super) now: Instant,
-    peer: Peer,
+    pub(super) peer: Peer,
     pub(super) judge: Judge,
     /// Octets of the preface that a server has yet to take.
-    preface_left: usize,
+    pub(super) preface_left: usize,
     /// What has arrived and was not consumed.
-    unread: Vec<u8>,
+    pub(super) unread: Vec<u8>,
     pub(super) known: BTreeMap<u32, Known>,
+    /// Streams that have ended in good order since all output was read last, and the octets that their owner had sent.
+    pub(super) done: Vec<(u32, u64)>,
     /// Every key that there has been.
-    keys: Vec<StreamKey>,
+    pub(super) keys: Vec<StreamKey>,
     /// The highest stream that the owner has heard of.
-    last: u32,
+    pub(super) last: u32,
     /// Octets of DATA since the connection's window could be announced last.
-    since_announced: u64,
+    pub(super) since_announced: u64,
     /// Octets that the peer has caused since the output was taken.
-    caused: usize,
+    pub(super) caused: usize,
     pub(super) templates: [Template; 3],
     pub(super) failed: Option<ConnectionError>,
     pub(super) reached: Reached,
@@ -140,6 +142,7 @@ impl Run {
             preface_left: if role == Role::Server { PREFACE.len() } else { 0 },
             unread: Vec::new(),
             known: BTreeMap::new(),
+            done: Vec::new(),
             keys: Vec::new(),
             last: 0,
             since_announced: 0,
@@ -186,7 +189,8 @@ impl Run {
             let received = match self.connection().receive(now, &input[at..]) {
                 Ok(received) => received,
                 Err(error) => {
-                    self.frames(&input[at..], Judge::consumed);
+                    // Those in front of the fault were answered.
+                    self.frames(&input[at..]);
                     self.failed = Some(error);
                     return;
                 }
@@ -209,15 +213,15 @@ impl Run {
         self.unread = input[at..].to_vec();
     }
 
-    /// Has `each` see the whole frames in `bytes`; says how many there are, and what is left.
-    fn frames<'b>(&mut self, bytes: &'b [u8], each: fn(&mut Judge, Header, &[u8])) -> (usize, &'b [u8]) {
+    /// Shows the judge the whole frames in `bytes`; says how many there are, and what is left.
+    fn frames<'b>(&mut self, bytes: &'b [u8]) -> (usize, &'b [u8]) {
         let preface = self.preface_left.min(bytes.len());
         self.preface_left -= preface;
         let (mut rest, mut frames) = (&bytes[preface..], 0);
         while let Some((header, tail)) = rest.split_first_chunk::<HEADER_LEN>() {
             let header = Header::parse(header);
             let Some((payload, tail)) = tail.split_at_checked(header.payload_len()) else { break };
-            each(&mut self.judge, header, payload);
+            self.judge.consumed(header, payload);
             (rest, frames) = (tail, frames + 1);
         }
         (frames, rest)
@@ -225,7 +229,7 @@ impl Run {
 
     /// Notes what was consumed; says how many frames it was.
     fn note(&mut self, consumed: &[u8]) -> usize {
-        let (frames, rest) = self.frames(consumed, Judge::consumed);
+        let (frames, rest) = self.frames(consumed);
         assert!(rest.is_empty(), "whole frames are consumed");
         let taken = core::mem::take(&mut self.judge.data_taken);
         self.since_announced += taken;
@@ -246,6 +250,7 @@ impl Run {
             }
             Event::Informational { key, tag } => {
                 assert_eq!(self.role, Role::Client, "a request has no head before its head");
+                self.check_fields(false);
                 self.expect(key, tag, Recv::Head);
             }
             Event::Trailers { key, tag, too_large } => {
@@ -289,11 +294,11 @@ impl Run {
         self.keys.push(key);
         self.last = id;
         self.judge.opened(id);
-        let known = Known { key, tag, recv, headed: false, ended: false, starved: false, unread: 0 };
+        let known = Known { key, tag, recv, headed: false, ended: false, starved: false, unread: 0, sent: 0 };
         self.known.insert(id, known);
     }
 
-    fn known(&mut self, key: StreamKey) -> (u32, &mut Known) {
+    pub(super) fn known(&mut self, key: StreamKey) -> (u32, &mut Known) {
         let known = self.known.iter_mut().find(|(_, known)| known.key == key);
         known.map(|(id, known)| (*id, known)).expect("an event is of a stream that is open")
     }
@@ -305,29 +310,6 @@ impl Run {
 
     fn received(&mut self, key: StreamKey, end_stream: bool) {
         self.known(key).1.recv = if end_stream { Recv::Closed } else { Recv::Body };
-    }
-
-    fn check_fields(&mut self, too_large: bool) {
-        let (size_max, fields_max) = (self.config.header_list_size_max, self.config.header_fields_max);
-        let role = self.role;
-        let fields = self.connection().fields();
-        assert!(fields.size() <= size_max && fields.len() <= fields_max, "a list is over its limits");
-        assert!(too_large || role == Role::Client || !fields.is_malformed());
-    }
-
-    /// What a stream's owner has not credited is within the window that the configuration gives it, and what it may grow.
-    fn check_windows(&mut self, key: StreamKey) {
-        let window = match self.judge.acknowledged {
-            true => self.config.stream_window,
-            false => self.config.stream_window.max(WINDOW_DEFAULT),
-        };
-        let (window, growth) = (i64::from(window), i64::from(self.config.stream_window_growth));
-        let (id, known) = self.known(key);
-        assert!(known.unread <= window + growth, "stream {id} was sent {} octets ahead", known.unread);
-        if self.config.stream_window >= WINDOW_DEFAULT {
-            let grown: i64 = self.known.values().map(|known| (known.unread - window).max(0)).sum();
-            assert!(grown <= growth, "the windows have grown by {grown} octets");
-        }
     }
 
     /// Time passes.
@@ -366,15 +348,6 @@ impl Run {
         !output.is_empty()
     }
 
-    /// DATA is added while the output is below its maximum, a frame at a time.
-    pub(super) fn assert_output_within(&mut self, before: usize) {
-        let frame_max = self.config.send_frame_max as usize + HEADER_LEN;
-        // The last frame may be a stream's end, with trailers and RST_STREAM behind it.
-        let max = before.max(self.config.output_max) + frame_max + TRAILERS_MAX + 2 * ANSWER_MAX;
-        let len = self.connection().output_len();
-        assert!(len <= max, "{len} octets of output, where {max} are allowed");
-    }
-
     /// All output is read: what waits now waits for windows.
     pub(super) fn flush(&mut self) {
         let empty = (0..WRITES_MAX).any(|_| !self.write());
@@ -383,15 +356,7 @@ impl Run {
         assert!(self.connection().wants_input(), "everything was read, so that more can be");
         self.poll_writable();
         self.sync();
-        let connection = self.slot.as_mut().expect("it is taken out for a moment only");
-        for (id, known) in &self.known {
-            let Some(mut stream) = connection.stream(known.key) else { continue };
-            if self.judge.allowance(*id) > 0 {
-                assert_eq!(stream.queued(), 0, "stream {id} waits for nothing");
-                assert!(!known.starved, "stream {id}: its producer waits for nothing");
-                assert!(!known.ended || self.judge.has_ended(*id), "stream {id}: its end waits for nothing");
-            }
-        }
+        self.check_settled();
     }
 
     /// Producers hear that they may go on.
@@ -401,70 +366,6 @@ impl Run {
             assert_eq!(known.tag, tag, "stream {id}");
             known.starved = false;
         }
-    }
-
-    /// The owner and the connection agree about every stream.
-    fn sync(&mut self) {
-        let connection = self.slot.as_mut().expect("it is taken out for a moment only");
-        #[cfg(debug_assertions)]
-        connection.check_invariants();
-        let awaits_event: Vec<StreamKey> = connection.pending.iter().filter_map(reset_key).collect();
-        let (role, queue_max) = (self.role, self.config.send_queue_max + MESSAGE_MAX);
-        let before = self.known.len();
-        self.known.retain(|id, known| {
-            let Some(mut stream) = connection.stream(known.key) else {
-                let in_order = known.ended && (known.recv == Recv::Closed || role == Role::Server);
-                let announced = awaits_event.contains(&known.key);
-                assert!(in_order || announced, "stream {id} ended and its owner was not told");
-                return announced;
-            };
-            assert_eq!((stream.id().get(), stream.tag()), (*id, known.tag));
-            assert_eq!(stream.is_recv_closed(), known.recv == Recv::Closed, "stream {id}");
-            assert_eq!(stream.is_send_closed(), known.ended, "stream {id}");
-            assert!(stream.queued() <= queue_max, "stream {id}: {} octets are queued", stream.queued());
-            true
-        });
-        self.reached.finished += (before - self.known.len()) as u32;
-        assert_eq!(connection.streams_count() + awaits_event.len(), self.known.len(), "a slot has no owner");
-        if role == Role::Server {
-            assert!(self.known.len() <= self.config.max_concurrent_streams as usize, "too many streams");
-        }
-        let fragments_max = 2 * self.config.header_list_size_max.max(self.config.max_frame_size as usize);
-        assert!(connection.inbound.fragments.len() <= fragments_max, "a header block grows without limit");
-        let table_max = self.config.header_table_size.max(4096) as usize;
-        assert!(connection.inbound.decoder.table_size() <= table_max, "HPACK's table is over its limit");
-    }
-
-    /// The connection has ended by `error`: it says so, to both sides, and for ever.
-    fn check_failed(&mut self, error: ConnectionError) {
-        let output = core::mem::take(self.connection().output());
-        self.judge.read(&output);
-        let (last, code) = self.judge.goaway.expect("an error has its GOAWAY");
-        assert!(self.judge.ends_with_goaway, "GOAWAY is the last word");
-        assert_eq!(code, error.code);
-        assert!(self.role == Role::Client || last.get() >= self.last, "stream {} was accepted", self.last);
-        let now = self.now;
-        assert!(self.connection().is_finished());
-        for bytes in [&[][..], PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]] {
-            assert_eq!(self.connection().receive(now, bytes), Err(error), "an error stays");
-        }
-        assert_eq!(self.connection().handle_timeout(now + Duration::from_secs(3600)), Err(error));
-        self.connection().drain(now);
-        self.connection().goaway(ErrorCode::NO_ERROR, &[]);
-        assert_eq!(self.connection().output_len(), 0, "nothing follows the GOAWAY");
-        // Its owner may not know yet.
-        let keys: Vec<StreamKey> = self.known.values().map(|known| known.key).collect();
-        for (at, key) in keys.into_iter().enumerate() {
-            let Some(stream) = self.connection().stream(key) else { continue };
-            if at % 2 == 0 {
-                stream.reset(ErrorCode::CANCEL);
-            } else {
-                let _ = stream.send_data(b"late", EndStream::Yes);
-            }
-        }
-        self.connection().transmit(now);
-        let connection = self.slot.take().expect("it is taken out for a moment only");
-        assert!(connection.sleep().is_err(), "it has no future to sleep for");
     }
 
     /// The owner ends the connection.
@@ -477,11 +378,4 @@ impl Run {
 fn is_incomplete(bytes: &[u8]) -> bool {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_LEN>() else { return true };
     rest.len() < Header::parse(header).payload_len()
-}
-
-fn reset_key(event: &Event<'static>) -> Option<StreamKey> {
-    match event {
-        Event::Reset { key, .. } => Some(*key),
-        _ => None,
-    }
 }
