@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from .core import ROOT
@@ -21,21 +22,23 @@ def command_line(report):
     _busy_port(report)
     _greeting(report)
     _top(report)
+    for refusal in ("EPERM", "ENOSYS"):
+        _without_io_uring(report, refusal)
     for number in (signal.SIGINT, signal.SIGTERM):
         _signal(report, number)
     _second_signal(report)
 
 
-def _run(report, words, environment=None):
+def _run(report, words, environment=None, prefix=()):
     report.log.write(f"$ {' '.join(words)}\n")
-    done = subprocess.run([str(program(words[0])), *words[1:]], cwd=ROOT, env=os.environ | (environment or {}), stdin=subprocess.DEVNULL,
+    done = subprocess.run([*prefix, str(program(words[0])), *words[1:]], cwd=ROOT, env=os.environ | (environment or {}), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=SECONDS)
     report.log.write(done.stdout + done.stderr)
     return done
 
 
-def _is_refused(report, words, code, text, environment=None):
-    done = _run(report, words, environment)
+def _is_refused(report, words, code, text, environment=None, prefix=()):
+    done = _run(report, words, environment, prefix)
     lines = done.stderr.strip().splitlines()
     good = done.returncode == code and len(lines) == 1 and re.search(text, lines[0]) and not done.stdout
     report.check(f"`{' '.join(words)}` is refused in one line with exit code {code}", good, f"exit code {done.returncode}: {done.stdout}{done.stderr}")
@@ -100,6 +103,20 @@ def _top(report):
         _is_refused(report, ["corelane", "serve", "--address", "127.0.0.1:0", "--admin", admin], 1, f"admin port cannot be opened at {admin}")
     _is_refused(report, ["corelane", "top", admin], 1, "no answer from")
     _is_refused(report, ["corelane", "top", "localhost"], 2, "is not an admin address")
+
+
+def _without_io_uring(report, refusal):
+    """Where the kernel refuses io_uring, epoll is taken unasked, and whoever insists is told why not."""
+    prefix = [sys.executable, str(ROOT / "tests/python/without_io_uring.py"), refusal]
+    serve = [str(program("corelane")), "serve", "--address", "127.0.0.1:0"]
+    with Server(report, f"corelane without io_uring ({refusal})", words=[*prefix, *serve]) as server:
+        _until(lambda: "memory per worker" in server.output)
+        report.check(f"a server that {refusal} keeps from io_uring takes epoll", re.search(r"^backend: epoll$", server.output, re.M), server.output)
+        protos = ["--import-path", str(ROOT / "proto"), "--proto", str(ROOT / "proto/example/v1/users.proto")]
+        call = ["corelane", "call", "--plaintext", *protos, server.address, "example.v1.UserService/BatchGetUsers", "--data", '{"ids": [7]}']
+        done = _run(report, call, prefix=prefix)
+        report.check("and answers a client that is kept from it, too", done.returncode == 0 and '"7"' in done.stdout, done.stdout + done.stderr)
+    _is_refused(report, ["corelane", *serve[1:], "--backend", "uring"], 1, "io_uring", prefix=prefix)
 
 
 def _until(condition):
