@@ -110,7 +110,7 @@ def write(found, machine, command, path):
     lines = [f"# Where the time of {path.stem.removesuffix('-profile')} goes", "",
              f"Written by `{command}`: `perf` samples the CPU clock of the process under test, {SAMPLES_PER_S:,} times a second, while it is measured "
              "as the row says. A figure is a component's share of the samples times the process's CPU time for a call or message (in row 15, "
-             "where it never sleeps, times the latency); what the compiler has inlined counts for the function around it. The sampling itself is in "
+             "where it never sleeps, times the latency; in row 22, on four cores and more, times the time for a call); what the compiler has inlined counts for the function around it. The sampling itself is in "
              "the sums.", "",
              "| machine | |", "|---|---|", *(f"| {key} | {value} |" for key, value in machine.items()), ""]
     for row, entrants in found:

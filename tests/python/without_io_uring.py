@@ -1,6 +1,8 @@
 """Runs a program that the kernel refuses io_uring, as containers do (EPERM) and kernels before 5.1 (ENOSYS).
 
     without_io_uring.py EPERM PROGRAM [ARGUMENT...]
+
+Exit code 125: this machine does not let a process refuse itself anything.
 """
 
 import ctypes
@@ -39,7 +41,8 @@ def refuse(number):
     filter_of_all = Program(len(instructions), instructions)
     for arguments in ((PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(filter_of_all), 0, 0)):
         if libc.prctl(*arguments) != 0:
-            sys.exit(f"prctl({arguments[0]}): {os.strerror(ctypes.get_errno())}")
+            print(f"prctl({arguments[0]}): {os.strerror(ctypes.get_errno())}", file=sys.stderr)
+            sys.exit(125)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ use corelane_call::{
     Code, Encoding, EncodingSet, Gathered, Inbound, Metadata, Status, take_buffer, take_fields,
 };
 use corelane_memory::{Gather, Key, Slab};
-use corelane_runtime::{CloseReason, Io, Link, Session};
+use corelane_runtime::{CloseReason, Io, Link, Session, TlsError};
 use corelane_wire::connection::{Event, OpenError, ResetBy, StreamKey};
 use corelane_wire::frame::{EndStream, ErrorCode};
 use corelane_wire::hpack::{BlockMap, Template};
@@ -606,7 +606,9 @@ impl Session for ClientSession {
     fn closed(&mut self, reason: &CloseReason, woken: &mut Vec<Waker>) {
         let cause = match reason {
             CloseReason::Protocol(error) => Cause::Protocol { reason: error.to_string().into() },
-            CloseReason::Tls(error) => Cause::Tls { reason: error.to_string().into() },
+            CloseReason::Tls(error) if !matches!(error, TlsError::RecordTimeout) => {
+                Cause::Tls { reason: error.to_string().into() }
+            }
             CloseReason::Shutdown => Cause::WorkerEnded,
             other => Cause::ConnectionLost { reason: Arc::from(other.to_string()) },
         };

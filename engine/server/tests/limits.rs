@@ -113,8 +113,12 @@ fn a_client_that_does_nothing_but_reset_is_told_to_calm_down_and_nobody_else_is(
     let (mut rapid, mut other) = (server.client(), server.client());
     assert_eq!(other.unary(ECHO, &[], &Note::default()).code(), 0);
     rapid.until("the greeting", |client| client.wire.counters().controls_received > 0);
-    while rapid.goaway.is_none() && !rapid.closed {
-        for _ in 0..50 {
+    // More in one write than the server gives back while it reads them.
+    for _ in 0..100 {
+        if rapid.goaway.is_some() || rapid.closed {
+            break;
+        }
+        for _ in 0..1_000 {
             let key = rapid.open(CHAT, &[], EndStream::No);
             rapid.reset(key);
         }

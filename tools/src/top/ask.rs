@@ -97,11 +97,11 @@ impl Port {
         // Whole in one write: formatted into the stream, each piece would be a packet of its own.
         let request =
             format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
-        match stream.write_all(request.as_bytes()) {
-            // It hung up; what it said before that can still be read.
-            Err(error) if is_hangup(error.kind()) => {}
-            written => written?,
-        }
+        let hung_up = match stream.write_all(request.as_bytes()) {
+            // What it said before that can still be read.
+            Err(error) if is_hangup(error.kind()) => Some(error),
+            written => written.map(|()| None)?,
+        };
         let mut heard = Vec::new();
         let mut piece = [0; 16 * 1024];
         loop {
@@ -111,7 +111,10 @@ impl Port {
             }
             stream.set_read_timeout(Some(left))?;
             match stream.read(&mut piece) {
-                Ok(0) => return Ok(heard),
+                Ok(0) => match hung_up {
+                    Some(error) if heard.is_empty() => return Err(error),
+                    _ => return Ok(heard),
+                },
                 Ok(read) => heard.extend_from_slice(&piece[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // What a server of something else has to say before it hangs up tells what it is.

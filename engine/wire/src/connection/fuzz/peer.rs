@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 
 use super::script::Script;
-use crate::connection::Role;
 use crate::connection::shutdown::DRAIN_PING;
+use crate::connection::{Cause, Role};
 use crate::field::FieldList;
 use crate::frame::{self, EndStream, ErrorCode, Flags, Kind, MAX_FRAME_SIZE_MIN, PREFACE, StreamId};
 use crate::hpack::Encoder;
@@ -78,6 +78,21 @@ impl Peer {
             frame::write_settings(&mut peer.said, &[]);
         }
         peer
+    }
+
+    /// Whether its connection may end so: without wild frames each of its frames is well-formed, though more or later than it may be.
+    pub(super) fn may_earn(&self, cause: Cause) -> bool {
+        let is_of_form = matches!(
+            cause,
+            Cause::Frame(_)
+                | Cause::HeaderBlock(_)
+                | Cause::Preface
+                | Cause::FirstFrame
+                | Cause::InterruptedBlock
+                | Cause::StrayContinuation
+                | Cause::Push
+        );
+        self.wild > 0 || !is_of_form
     }
 
     fn breaks_a_rule(&self, script: &mut Script<'_>) -> bool {
@@ -243,7 +258,9 @@ impl Peer {
 
     /// The same frame again, or many of them.
     fn repeat(&mut self, script: &mut Script<'_>) {
-        if self.wild == 0 && self.last.get(3) == Some(&Kind::CONTINUATION.0) {
+        // A header block again is another block: what it has put into the table is in there twice.
+        let is_block = |kind: &u8| [Kind::HEADERS.0, Kind::CONTINUATION.0].contains(kind);
+        if self.wild == 0 && self.last.get(3).is_some_and(is_block) {
             return;
         }
         let times = if script.below(4) == 0 { script.below(REPEATS_MAX + 1) } else { script.below(4) };

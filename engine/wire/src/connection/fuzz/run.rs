@@ -191,6 +191,10 @@ impl Run {
                 Err(error) => {
                     // Those in front of the fault were answered.
                     self.frames(&input[at..]);
+                    assert!(
+                        self.peer.may_earn(error.cause),
+                        "{error}, from a peer whose frames are well-formed"
+                    );
                     self.failed = Some(error);
                     return;
                 }

@@ -69,9 +69,16 @@ fn assert_reached(all: &[Reached], causes_min: usize) {
     let errors = || all.iter().filter_map(|reached| reached.error);
     let causes: BTreeSet<String> = errors().map(|error| format!("{:?}", error.cause)).collect();
     assert!(causes.len() >= causes_min, "{} causes: {causes:?}", causes.len());
-    for cause in
-        [Cause::Faults, Cause::Settings, Cause::Timeout, Cause::Window, Cause::BlockTooLarge, Cause::Local]
-    {
+    for cause in [
+        Cause::Resets,
+        Cause::Faults,
+        Cause::Settings,
+        Cause::EmptyData,
+        Cause::Timeout,
+        Cause::Window,
+        Cause::BlockTooLarge,
+        Cause::Local,
+    ] {
         assert!(errors().any(|error| error.cause == cause), "{cause:?} was not reached");
     }
     assert!(errors().count() < all.len() * 3 / 4);
