@@ -47,4 +47,5 @@ def refuse(number):
 
 if __name__ == "__main__":
     refuse(getattr(errno, sys.argv[1]))
+    os.environ.pop("CORELANE_BACKEND", None)  # the program is to choose by itself
     os.execv(sys.argv[2], sys.argv[2:])

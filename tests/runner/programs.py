@@ -30,7 +30,6 @@ def command_line(report):
 
 
 def _run(report, words, environment=None, prefix=()):
-    environment = {"CORELANE_BACKEND": ""} if prefix else environment
     report.log.write(f"$ {' '.join(words)}\n")
     done = subprocess.run([*prefix, str(program(words[0])), *words[1:]], cwd=ROOT, env=os.environ | (environment or {}), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=SECONDS)
@@ -112,7 +111,7 @@ def _without_io_uring(report, refusal):
     if subprocess.run([*prefix, "/bin/true"], stderr=report.log).returncode == 125:
         raise Missing("seccomp filters (the kernel or the container forbids them)")
     serve = [str(program("corelane")), "serve", "--address", "127.0.0.1:0"]
-    with Server(report, f"corelane without io_uring ({refusal})", words=["env", "-u", "CORELANE_BACKEND", *prefix, *serve]) as server:
+    with Server(report, f"corelane without io_uring ({refusal})", words=[*prefix, *serve]) as server:
         _until(lambda: "memory per worker" in server.output)
         report.check(f"a server that {refusal} keeps from io_uring takes epoll", re.search(r"^backend: epoll$", server.output, re.M), server.output)
         protos = ["--import-path", str(ROOT / "proto"), "--proto", str(ROOT / "proto/example/v1/users.proto")]

@@ -3,6 +3,7 @@
 
 mod support;
 
+use corelane_observe::Limit;
 use corelane_runtime::limits::MAILBOX_MESSAGES_MAX;
 use corelane_runtime::{
     Address, Backend, Config, DialError, DialOptions, Limits, Rejected, dial, spawn_local, start_clients,
@@ -186,7 +187,7 @@ fn a_worker_with_as_many_connections_as_it_may_have_starts_no_other() {
             refused.map(|error| error.to_string())
         });
         assert_eq!(refused.unwrap(), DialError::TooManyConnections.to_string());
-        assert!(engine.counters().snapshot().to_string().contains("limits_hit_connections 1"));
+        assert_eq!(engine.counters().snapshot().limit_hits(Limit::Connections), 1);
     });
 }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+use corelane_observe::Limit;
 use corelane_runtime::{Backend, Config, Handle, Workers};
 use corelane_wire::frame::ErrorCode;
 use std::io::{Read, Write};
@@ -118,7 +119,7 @@ fn a_client_that_never_completes_a_frame_is_not_kept() {
         stream.read_to_end(&mut heard).unwrap();
         let reasons = reasons(&log, 1);
         assert!(reasons[0].ends_with("the peer was too slow"), "{reasons:?}");
-        assert!(handle.counters().snapshot().to_string().contains("\nlimits_hit_peer_time 1\n"));
+        assert_eq!(handle.counters().snapshot().limit_hits(Limit::PeerTime), 1);
     });
 }
 
@@ -136,7 +137,7 @@ fn a_write_that_stalls_ends_the_connection() {
         let mut live = Client::connect(&handle);
         live.call("/echo", b"x");
         assert_eq!(reasons(&log, 1), ["the peer did not read what it was sent"]);
-        assert!(handle.counters().snapshot().to_string().contains("\nlimits_hit_write_stall 1\n"));
+        assert_eq!(handle.counters().snapshot().limit_hits(Limit::WriteStall), 1);
         live.call("/echo", b"x");
     });
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use corelane_observe::Limit;
 use corelane_server::{Server, StartError, Workers};
 use corelane_wire::frame::{EndStream, ErrorCode};
 use support::client::{framed, framed_raw};
@@ -79,7 +80,7 @@ fn calls_beyond_the_workers_limit_are_refused() {
 }
 
 #[test]
-fn streams_beyond_the_connections_limit_are_refused() {
+fn streams_beyond_the_connections_limit_are_refused_and_counted() {
     let server = Running::with(|builder| builder.max_concurrent_streams(3), |_| ());
     let mut client = server.client();
     // Before the server's SETTINGS have arrived the client may open more, and is told which were too many.
@@ -88,23 +89,11 @@ fn streams_beyond_the_connections_limit_are_refused() {
     let resets: Vec<_> = keys.iter().map(|key| client.answer(*key).reset).collect();
     let refused = Some(ErrorCode::REFUSED_STREAM);
     assert_eq!(resets, [None, None, None, refused, refused]);
-}
-
-/// Whether the server's figures have each of these lines.
-fn figures_have(server: &Running, lines: &[&str]) -> bool {
-    let figures = server.handle.counters().to_string();
-    lines.iter().all(|line| figures.lines().any(|known| known == *line))
-}
-
-#[test]
-fn streams_too_many_and_streams_that_are_reset_are_counted() {
-    let server = Running::with(|builder| builder.max_concurrent_streams(3), |_| ());
-    let mut client = server.client();
-    let keys: Vec<_> = (0..5).map(|_| client.open(CHAT, &[], EndStream::No)).collect();
-    client.until("the refusals", |client| client.answer(keys[4]).reset.is_some());
     client.reset(keys[0]);
-    let lines = ["limits_hit_streams 2", "resets_in 1", "resets_out 2"];
-    client.until("the figures", |_| figures_have(&server, &lines));
+    client.until("the figures", |_| {
+        let seen = server.handle.counters();
+        (seen.limit_hits(Limit::Streams), seen.resets_in, seen.resets_out) == (2, 1, 2)
+    });
 }
 
 #[test]
@@ -128,7 +117,10 @@ fn a_client_that_does_nothing_but_reset_is_told_to_calm_down_and_nobody_else_is(
     if let Some((_, code)) = rapid.goaway {
         assert_eq!(code, ErrorCode::ENHANCE_YOUR_CALM);
     }
-    eventually("the figures", || figures_have(&server, &["limits_hit_resets 1", "calls_in_flight 0"]));
+    eventually("the figures", || {
+        let seen = server.handle.counters();
+        (seen.limit_hits(Limit::Resets), seen.calls_in_flight) == (1, 0)
+    });
     assert_eq!(other.unary(ECHO, &[], &Note::default()).code(), 0);
 }
 

@@ -27,16 +27,18 @@ fn times(
     panic!("there is no limit");
 }
 
-fn reset(trace: &mut Trace, stream: u32) -> Result<Vec<Seen>, ConnectionError> {
+fn try_see(trace: &mut Trace, write: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<Seen>, ConnectionError> {
     let mut bytes = Vec::new();
-    frame::write_rst_stream(&mut bytes, id(stream), ErrorCode::CANCEL);
+    write(&mut bytes);
     trace.try_raw(&bytes)
 }
 
 fn try_send(trace: &mut Trace, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), ConnectionError> {
-    let mut bytes = Vec::new();
-    write(&mut bytes);
-    trace.try_raw(&bytes).map(drop)
+    try_see(trace, write).map(drop)
+}
+
+fn reset(trace: &mut Trace, stream: u32) -> Result<Vec<Seen>, ConnectionError> {
+    try_see(trace, |out| frame::write_rst_stream(out, id(stream), ErrorCode::CANCEL))
 }
 
 fn nth(time: u32) -> u32 {
@@ -173,9 +175,10 @@ fn a_client_bears_any_number_of_early_answers() {
         trace.note(stream, key);
         let fields = [OK[0], DONE[0]];
         assert_eq!(trace.headers(stream, &fields, true).len(), 1);
-        let mut bytes = Vec::new();
-        frame::write_rst_stream(&mut bytes, id(stream), ErrorCode::NO_ERROR);
-        trace.try_raw(&bytes).expect("nothing that this client has not asked for");
+        let asked_to_stop = try_send(&mut trace, |out| {
+            frame::write_rst_stream(out, id(stream), ErrorCode::NO_ERROR);
+        });
+        asked_to_stop.expect("nothing that this client has not asked for");
         assert_eq!(trace.connection.streams_count(), 0);
         trace.output();
     }
